@@ -1,0 +1,164 @@
+//! The database: opening it, its schema, its errors.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode};
+
+use crate::limits::BUSY_MILLISECONDS_MAX;
+
+/// Version of the schema, kept in SQLite's `user_version`.
+const SCHEMA_VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE vms (
+    id TEXT PRIMARY KEY,
+    environment TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    accelerator TEXT NOT NULL,
+    vcpu_count INTEGER NOT NULL,
+    memory_mib INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL,
+    vmm_pid INTEGER,
+    vmm_start_ticks INTEGER
+) STRICT;
+CREATE TABLE facts (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT;
+";
+
+/// How much a commit has to survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut: the user's work depends on it.
+    PowerCut,
+    /// A crash of the process: what is recorded dies with the machine anyway.
+    Crash,
+}
+
+/// The database of one user's state.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) connection: Connection,
+    path: PathBuf,
+}
+
+/// Why the state cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file is no database, or a broken one.
+    #[error("the state database {0} is damaged")]
+    Damaged(PathBuf),
+    /// A newer release wrote it.
+    #[error("the state database {path} has schema {found}, this release knows {SCHEMA_VERSION}")]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema's version.
+        found: i64,
+    },
+    /// The disk is full.
+    #[error("no space left for the state database {0}")]
+    NoSpace(PathBuf),
+    /// It cannot be opened or written: permissions, a read-only file system.
+    #[error("the state database {path} cannot be used")]
+    Unusable {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// Another process has held it for too long.
+    #[error("the state database {0} is held by another process")]
+    Busy(PathBuf),
+}
+
+impl Store {
+    /// Opens the database, and makes it when it is not there.
+    pub fn open(path: &Path, durability: Durability) -> Result<Store, StoreError> {
+        let open = || {
+            let mut connection = Connection::open(path)?;
+            connection.busy_timeout(Duration::from_millis(BUSY_MILLISECONDS_MAX))?;
+            let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            if version == 0 {
+                connection.pragma_update(None, "journal_mode", "wal")?;
+                create_schema(&mut connection)?;
+            }
+            let synchronous = match durability {
+                Durability::PowerCut => "full",
+                Durability::Crash => "normal",
+            };
+            connection.pragma_update(None, "synchronous", synchronous)?;
+            Ok((connection, version))
+        };
+        let (connection, version) = open().map_err(|error| classify(path, error))?;
+        if version > SCHEMA_VERSION {
+            return Err(StoreError::Newer { path: path.to_owned(), found: version });
+        }
+        Ok(Store { connection, path: path.to_owned() })
+    }
+
+    pub(crate) fn fail(&self, error: rusqlite::Error) -> StoreError {
+        classify(&self.path, error)
+    }
+}
+
+/// Two processes may find a new database at once: the second sees the first's work inside its own transaction.
+fn create_schema(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == 0 {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    }
+    transaction.commit()
+}
+
+fn classify(path: &Path, error: rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::Damaged(path),
+        Some(ErrorCode::DiskFull) => StoreError::NoSpace(path),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy(path),
+        _ => StoreError::Unusable { path, source: error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A damaged database is refused by name, and left as it is.
+    #[test]
+    fn damage_is_refused_and_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pyro.db");
+        std::fs::write(&path, b"this is no database, whatever its name says").unwrap();
+        assert!(matches!(Store::open(&path, Durability::Crash), Err(StoreError::Damaged(_))));
+        assert!(std::fs::read(&path).unwrap().starts_with(b"this is no database"));
+    }
+
+    /// A database of a newer release is refused, not guessed at.
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pyro.db");
+        let store = Store::open(&path, Durability::PowerCut).unwrap();
+        store.connection.pragma_update(None, "user_version", 99).unwrap();
+        drop(store);
+        assert!(matches!(Store::open(&path, Durability::PowerCut), Err(StoreError::Newer { found: 99, .. })));
+    }
+
+    /// Many first users of a new database all find it whole.
+    #[test]
+    fn creation_is_safe_from_many_sides() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pyro.db");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| Store::open(&path, Durability::PowerCut).unwrap().vms().unwrap());
+            }
+        });
+    }
+}

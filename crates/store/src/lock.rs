@@ -1,0 +1,91 @@
+//! Advisory locks on files: they end with their holder, however it ends.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// How a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockMode {
+    /// Alone.
+    Exclusive,
+    /// Beside other shared holders.
+    Shared,
+}
+
+/// A held lock; dropping it lets go.
+#[derive(Debug)]
+pub struct FileLock {
+    _file: File,
+}
+
+/// Why a lock is not held.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else holds it.
+    #[error("{0} is in use")]
+    Held(PathBuf),
+    /// The file cannot be opened or locked.
+    #[error("locking {path} failed")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl FileLock {
+    /// Takes the lock if it is free now; the file is made when missing.
+    pub fn try_take(path: &Path, mode: LockMode) -> Result<FileLock, LockError> {
+        let operation = match mode {
+            LockMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
+            LockMode::Shared => FlockOperation::NonBlockingLockShared,
+        };
+        take(path, operation)
+    }
+
+    /// Waits for the lock.
+    pub fn take(path: &Path, mode: LockMode) -> Result<FileLock, LockError> {
+        let operation = match mode {
+            LockMode::Exclusive => FlockOperation::LockExclusive,
+            LockMode::Shared => FlockOperation::LockShared,
+        };
+        take(path, operation)
+    }
+}
+
+fn take(path: &Path, operation: FlockOperation) -> Result<FileLock, LockError> {
+    let fail = |source: io::Error| LockError::Io { path: path.to_owned(), source };
+    let file = File::options().read(true).append(true).create(true).mode(0o600).open(path).map_err(fail)?;
+    loop {
+        match flock(&file, operation) {
+            Ok(()) => return Ok(FileLock { _file: file }),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(LockError::Held(path.to_owned())),
+            Err(errno) => return Err(fail(errno.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A lock has one exclusive holder, and ends with it.
+    #[test]
+    fn one_holder() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let held = FileLock::try_take(&path, LockMode::Exclusive).unwrap();
+        assert!(matches!(FileLock::try_take(&path, LockMode::Shared), Err(LockError::Held(_))));
+        drop(held);
+        let shared = FileLock::try_take(&path, LockMode::Shared).unwrap();
+        assert!(FileLock::try_take(&path, LockMode::Shared).is_ok());
+        assert!(matches!(FileLock::try_take(&path, LockMode::Exclusive), Err(LockError::Held(_))));
+        drop(shared);
+    }
+}

@@ -1,0 +1,162 @@
+//! What a crash left: found by its free lock, ended and removed.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use crate::{Directories, FileLock, LockError, LockMode, NewVm, Store, StoreError, VmId, VmPlace};
+
+/// A shim's claim on its VM: while it is held, nobody else touches what belongs to the VM.
+#[derive(Debug)]
+pub struct Claim {
+    /// Where the VM keeps its things; the directories exist.
+    pub place: VmPlace,
+    id: VmId,
+    _lock: FileLock,
+}
+
+/// What [`Store::reconcile`] cleaned away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// VMs whose shim was gone.
+    pub removed: Vec<VmId>,
+}
+
+impl Store {
+    /// Brings a VM's directories, lock and record into being, in an order that a crash cannot spoil.
+    pub fn claim(&self, directories: &Directories, vm: &NewVm) -> Result<Claim, LockError> {
+        let place = directories.vm(&vm.id);
+        let fail = |path: &Path| {
+            let path = path.to_owned();
+            move |source: io::Error| LockError::Io { path, source }
+        };
+        // Whoever looks for leftovers must not see the directories before their lock is held.
+        let _birth = FileLock::take(&directories.birth_lock(), LockMode::Shared)?;
+        let mut builder = fs::DirBuilder::new();
+        builder.mode(0o700);
+        builder.create(&place.runtime).map_err(fail(&place.runtime))?;
+        let lock = FileLock::try_take(&place.lock(), LockMode::Exclusive)?;
+        builder.create(&place.disks).map_err(fail(&place.disks))?;
+        self.insert_vm(vm).map_err(|error| {
+            let _ = place.remove();
+            LockError::Io { path: directories.database(), source: io::Error::other(error) }
+        })?;
+        Ok(Claim { place, id: vm.id.clone(), _lock: lock })
+    }
+
+    /// Removes a VM with everything it has; the claim is let go last.
+    pub fn release(&self, claim: Claim) -> Result<(), StoreError> {
+        let removed = claim.place.remove();
+        self.remove_vm(&claim.id)?;
+        removed.map_err(|error| self.fail(rusqlite::Error::ToSqlConversionFailure(error.into())))
+    }
+
+    /// Ends and removes every VM whose shim is gone. Cheap when there is none: one query, two listings.
+    pub fn reconcile(&self, directories: &Directories) -> Result<Reconciled, StoreError> {
+        // Somebody is making a VM, or cleaning up, right now: the next command will look again.
+        let Ok(_alone) = FileLock::try_take(&directories.birth_lock(), LockMode::Exclusive) else {
+            return Ok(Reconciled::default());
+        };
+        let mut done = Reconciled::default();
+        let records = self.vms()?;
+        let recorded = records.iter().map(|record| record.vm.id.clone());
+        let mut ids: Vec<VmId> = recorded
+            .chain(ids_in(&directories.vm_disks()))
+            .chain(ids_in(&directories.vm_runtimes()))
+            .collect();
+        ids.sort();
+        ids.dedup();
+        for id in ids {
+            let place = directories.vm(&id);
+            let Some(_dead) = take_over(&place) else { continue };
+            if let Some(vmm) = records.iter().find(|record| record.vm.id == id).and_then(|record| record.vmm)
+            {
+                vmm.kill();
+            }
+            // What cannot be removed now keeps its record and is tried again by the next command.
+            if place.remove().is_ok() {
+                self.remove_vm(&id)?;
+                done.removed.push(id);
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// `None` while the shim lives. A VM without a runtime directory has no shim: the machine was booted since.
+fn take_over(place: &VmPlace) -> Option<Option<FileLock>> {
+    if !place.runtime.exists() {
+        return Some(None);
+    }
+    FileLock::try_take(&place.lock(), LockMode::Exclusive).ok().map(Some)
+}
+
+fn ids_in(directory: &Path) -> Vec<VmId> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries.flatten().filter_map(|entry| VmId::parse(entry.file_name().to_str()?).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Durability;
+
+    fn directories(root: &Path) -> Directories {
+        let directories =
+            Directories { state: root.join("state"), cache: root.join("cache"), runtime: root.join("run") };
+        directories.create().unwrap();
+        directories
+    }
+
+    fn new_vm() -> NewVm {
+        NewVm {
+            id: VmId::random().unwrap(),
+            environment: "debian:12".to_owned(),
+            purpose: "run".to_owned(),
+            accelerator: "tcg".to_owned(),
+            vcpu_count: 1,
+            memory_mib: 256,
+        }
+    }
+
+    /// A living shim's VM is never touched; a dead one's is gone with everything it had.
+    #[test]
+    fn only_the_dead_are_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let directories = directories(root.path());
+        let store = Store::open(&directories.database(), Durability::Crash).unwrap();
+        let alive = store.claim(&directories, &new_vm()).unwrap();
+        let dead = store.claim(&directories, &new_vm()).unwrap();
+        let (dead_id, dead_place) = (dead.id.clone(), dead.place.clone());
+        fs::write(dead_place.scratch(), b"x").unwrap();
+        drop(dead); // the lock goes, as it does when the process dies; nothing else is cleaned
+
+        assert_eq!(store.reconcile(&directories).unwrap().removed, [dead_id]);
+        assert!(!dead_place.disks.exists() && !dead_place.runtime.exists());
+        assert!(alive.place.disks.exists());
+        assert_eq!(store.vms().unwrap().len(), 1);
+
+        store.release(alive).unwrap();
+        assert!(store.vms().unwrap().is_empty());
+        assert_eq!(store.reconcile(&directories).unwrap(), Reconciled::default());
+    }
+
+    /// Directories without a record, and a record without directories, are leftovers as well.
+    #[test]
+    fn halves_are_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let directories = directories(root.path());
+        let store = Store::open(&directories.database(), Durability::Crash).unwrap();
+        let recorded = new_vm();
+        store.insert_vm(&recorded).unwrap();
+        let stray = VmId::random().unwrap();
+        fs::create_dir(directories.vm(&stray).disks).unwrap();
+        fs::write(directories.vm_disks().join("not-an-id"), b"a stranger's file").unwrap();
+
+        let mut expected = vec![recorded.id, stray];
+        expected.sort();
+        assert_eq!(store.reconcile(&directories).unwrap().removed, expected);
+        assert!(directories.vm_disks().join("not-an-id").exists());
+    }
+}
