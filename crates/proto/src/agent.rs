@@ -124,7 +124,8 @@ pub enum Reply {
     Warmed,
     /// To [`Request::Prepare`]; the root is assembled.
     Prepared,
-    /// To [`Request::Exec`]: the command ran.
+    /// To [`Request::Exec`]: the command ran. Both [`crate::Channel::Stdout`] and [`crate::Channel::Stderr`]
+    /// were ended before this, with a terminal as well.
     Exited(Exited),
     /// To [`Request::WriteRoot`]; the image is unmounted and written out.
     RootWritten {

@@ -38,8 +38,8 @@ impl Kind {
     /// The lane this kind travels on when a transport has two.
     pub fn lane(self) -> Lane {
         match self {
-            Kind::Data | Kind::Eof => Lane::Bulk,
-            _ => Lane::Control,
+            Kind::Event | Kind::Reply | Kind::Data | Kind::Eof => Lane::Bulk,
+            Kind::Hello | Kind::Open | Kind::Input | Kind::Credit => Lane::Control,
         }
     }
 
@@ -82,12 +82,16 @@ impl Kind {
     }
 }
 
-/// Where a frame travels: an exec is never queued behind a file.
+/// Where a frame travels: opening, steering and crediting a call never queue behind its bytes.
+///
+/// Everything the server of a call sends about it shares one lane, so that a reply never overtakes the
+/// last bytes of its call. In the other direction data may overtake the frame that opens its call: ids
+/// of streams rise, and a server keeps the data of an id above all it has seen until it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// Requests, replies, credit.
+    /// Handshakes, requests, inputs, credit.
     Control,
-    /// Stream bytes.
+    /// Stream bytes, events, replies.
     Bulk,
 }
 

@@ -31,10 +31,12 @@ pub struct Start {
     pub environment: String,
     /// The machine.
     pub machine: Machine,
-    /// Database of the user's state.
-    pub store_path: HostPath,
-    /// The VM's own directory, made by the shim, gone with it.
-    pub vm_directory: HostPath,
+    /// The user's state directory.
+    pub state_directory: HostPath,
+    /// The user's cache directory.
+    pub cache_directory: HostPath,
+    /// The user's runtime directory.
+    pub runtime_directory: HostPath,
     /// End the VM so many seconds after its start.
     pub ttl_seconds: Option<u64>,
     /// User and group that the VMM runs as, when the shim may choose.
@@ -78,7 +80,7 @@ impl std::fmt::Debug for HostPath {
 pub struct Machine {
     /// The VMM's binary.
     pub vmm_path: HostPath,
-    /// Its version, as its own `--version` has it.
+    /// Its version, three numbers with points.
     pub vmm_version: String,
     /// Hardware virtualization, or emulation.
     pub accelerator: Accelerator,
@@ -90,8 +92,6 @@ pub struct Machine {
     pub kernel: HostPath,
     /// Initramfs with the agent.
     pub initrd: HostPath,
-    /// Digest of kernel and initramfs, part of a template's key.
-    pub kit_digest: String,
 }
 
 /// How guest code runs.
@@ -120,6 +120,8 @@ pub enum Purpose {
     Run {
         /// Where the template is.
         template: HostPath,
+        /// What it must have been made for.
+        template_key: String,
         /// The environment's root image.
         base: HostPath,
         /// The blank disk under the VM's own.
@@ -129,10 +131,10 @@ pub enum Purpose {
     MakeTemplate {
         /// Where the template shall be.
         template: HostPath,
+        /// What it is made for.
+        template_key: String,
         /// The environment's root image.
         base: HostPath,
-        /// The environment image's digest, part of the template's key.
-        base_digest: String,
         /// The blank disk that stands for the forks' own.
         blank: HostPath,
     },
@@ -146,7 +148,10 @@ pub enum Purpose {
         image: HostPath,
     },
     /// Boot without disks until the agent answers, end: does this accelerator work, and how fast.
-    Probe,
+    Probe {
+        /// Whether the accelerator has run a guest here before; one that has not gets less time.
+        proven: bool,
+    },
 }
 
 /// News of a call from the shim.

@@ -90,6 +90,11 @@ impl ReceiveWindow {
         Some(grant)
     }
 
+    /// Whether so little room is left that the sender may be waiting for a grant.
+    pub fn is_narrow(&self) -> bool {
+        self.allowed < WINDOW_BYTES / 2
+    }
+
     /// Takes note of a grant that somebody else decided, as a relay does.
     pub fn relay_grant(&mut self, bytes: u32) -> Result<(), WindowError> {
         match self.allowed.checked_add(bytes) {
