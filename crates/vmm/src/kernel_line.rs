@@ -1,0 +1,40 @@
+//! The kernel's command line.
+
+use crate::limits::COMMAND_LINE_BYTES_MAX;
+use crate::machine::{Accelerator, Machine, MachineError};
+
+/// `CONFIG_HZ` of Debian's kernels; a wrong value only makes the guest's short delays longer or shorter.
+const KERNEL_TICKS_PER_SECOND: u64 = 250;
+
+/// Words every guest gets. `panic=-1` restarts at once, which `-no-reboot` turns into an end of the VM;
+/// 8250 probing is limited to the one port there is; the rest avoids waits for hardware that is not there.
+const ALWAYS: &[&str] = &[
+    "console=ttyS0",
+    "quiet",
+    "panic=-1",
+    "reboot=t",
+    "8250.nr_uarts=1",
+    "i8042.noaux",
+    "i8042.nokbd",
+    "i8042.nopnp",
+    "i8042.dumbkbd",
+    "random.trust_cpu=on",
+];
+
+/// Builds the line. `tsc_khz` is the host's, and is needed under TCG, where the guest's TSC is the host's:
+/// calibration against the emulated timer fails at random and hangs the boot.
+pub(crate) fn kernel_line(machine: &Machine, tsc_khz: Option<u64>) -> Result<String, MachineError> {
+    machine.check()?;
+    let mut words: Vec<String> = ALWAYS.iter().map(|&word| word.to_owned()).collect();
+    if let (Accelerator::Tcg, Some(khz)) = (machine.shape.accelerator(), tsc_khz) {
+        words.extend(["no_timer_check".to_owned(), "tsc=reliable".to_owned()]);
+        words.push(format!("tsc_early_khz={khz}"));
+        words.push(format!("lpj={}", khz.saturating_mul(1000) / KERNEL_TICKS_PER_SECOND));
+    }
+    words.extend(machine.kernel_arguments.iter().cloned());
+    let line = words.join(" ");
+    if line.len() > COMMAND_LINE_BYTES_MAX {
+        return Err(MachineError::KernelArgument { argument: line });
+    }
+    Ok(line)
+}

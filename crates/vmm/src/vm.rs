@@ -1,0 +1,120 @@
+//! The two traits the rest of the system knows a VMM by.
+//!
+//! ```text
+//!            boot ──────────► running ──save──► (template, VM gone)
+//!   template ─fork─► running ─┬─pause─► paused ─resume─► running
+//!                             └─ guest ends, QEMU dies, kill ──► Exit
+//! ```
+//!
+//! A VM owns its process: dropping it kills QEMU. Futures are not `Send`; callers run on one thread, and a
+//! VM must be started on a thread that lives as long as the VM (its death is tied to that thread's).
+
+#![allow(async_fn_in_trait, reason = "callers run on a current-thread runtime and need no Send futures")]
+
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+
+use crate::error::VmmError;
+use crate::exit::Exit;
+use crate::machine::Machine;
+use crate::template::{Draft, Template, TemplateKey};
+
+/// What starts virtual machines.
+pub trait Vmm {
+    /// The machines it starts.
+    type Vm: Vm;
+
+    /// Starts `machine` at its kernel. Returns once the guest runs, which is long before it answers: wait on
+    /// the control channel and on [`Vm::wait`] at once, with a deadline.
+    ///
+    /// With a draft, guest memory is the draft's file, and [`Vm::save`] can make a template of it.
+    ///
+    /// # Errors
+    /// When a file is missing, or QEMU does not start.
+    async fn boot(&self, machine: &Machine, draft: Option<&Draft>) -> Result<Self::Vm, VmmError>;
+
+    /// Starts `machine` from a template instead of its kernel, which is not read. The machine must be the one
+    /// the template was saved from, apart from what its disks hold (their sizes must be the same). Returns
+    /// once the guest runs on.
+    ///
+    /// # Errors
+    /// When the template cannot be used, or QEMU does not start.
+    async fn fork(&self, machine: &Machine, template: &Template) -> Result<Self::Vm, VmmError>;
+}
+
+/// A running virtual machine.
+pub trait Vm: Sized {
+    /// Hands out the channels to the guest, once.
+    fn take_channels(&mut self) -> Option<GuestChannels>;
+
+    /// The VMM's process id.
+    fn pid(&self) -> u32;
+
+    /// How long each phase of the start took.
+    fn timings(&self) -> Timings;
+
+    /// The end of what the guest wrote on its console.
+    fn console_tail(&self) -> Vec<u8>;
+
+    /// Stops the guest's processors.
+    ///
+    /// # Errors
+    /// When QEMU does not answer or has ended.
+    async fn pause(&mut self) -> Result<(), VmmError>;
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// When QEMU does not answer or has ended.
+    async fn resume(&mut self) -> Result<(), VmmError>;
+
+    /// Whether the guest runs.
+    ///
+    /// # Errors
+    /// When QEMU does not answer or has ended.
+    async fn status(&mut self) -> Result<Status, VmmError>;
+
+    /// Makes a template of this VM, which was booted with `draft`, and ends it.
+    ///
+    /// # Errors
+    /// When the state cannot be saved or stored; the VM is gone all the same.
+    async fn save(self, draft: Draft, key: &TemplateKey) -> Result<Template, VmmError>;
+
+    /// Waits until the VM has ended, and says how. Safe to give up and call again.
+    async fn wait(&mut self) -> Exit;
+
+    /// Ends the VM and waits until its process is gone.
+    async fn kill(&mut self) -> Exit;
+}
+
+/// The two byte streams to the guest: virtio-serial ports `pyro.control` and `pyro.bulk`.
+#[derive(Debug)]
+pub struct GuestChannels {
+    /// Small messages.
+    pub control: UnixStream,
+    /// Large ones.
+    pub bulk: UnixStream,
+}
+
+/// Whether a guest runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Its processors run.
+    Running,
+    /// They are stopped.
+    Paused,
+}
+
+/// How long the phases of a start took, each counted from the end of the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    /// Opening files, preparing the jail, until QEMU is executed.
+    pub spawn: Duration,
+    /// Until QEMU answers on its control channel.
+    pub qmp_ready: Duration,
+    /// Until the device state is loaded (forks only).
+    pub load: Duration,
+    /// Until the guest runs on (forks only).
+    pub cont: Duration,
+}
