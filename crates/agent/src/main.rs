@@ -1,1 +1,5 @@
-fn main() {}
+//! `/init` of a guest.
+
+fn main() {
+    pyro_agent::run();
+}

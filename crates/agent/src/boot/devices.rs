@@ -1,0 +1,65 @@
+//! Disks and ports, found by the names that the host gave them; the kernel numbers them in any order.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use pyro_proto::agent::{PORT_BULK, PORT_CONTROL};
+
+use super::BootError;
+use crate::limits::{DEVICES_RECHECK_MS, DEVICES_SECONDS_MAX};
+use crate::port::Port;
+
+const PORTS: &str = "/sys/class/virtio-ports";
+const DISKS: &str = "/sys/block";
+
+/// Waits for the control and the bulk port and opens them.
+pub(crate) fn ports() -> Result<(Port, Port), BootError> {
+    let deadline = Instant::now() + DEVICES_SECONDS_MAX;
+    Ok((port(PORT_CONTROL, deadline)?, port(PORT_BULK, deadline)?))
+}
+
+/// The block device with this serial, if it is there; the kernel finds all disks before any port is open.
+pub(crate) fn disk(serial: &str) -> Option<PathBuf> {
+    named(Path::new(DISKS), "serial", serial).map(|name| Path::new("/dev").join(name))
+}
+
+fn port(name: &'static str, deadline: Instant) -> Result<Port, BootError> {
+    loop {
+        let found = named(Path::new(PORTS), "name", name).map(|port| Port::open(&Path::new("/dev").join(port)));
+        match found {
+            Some(Ok(port)) => return Ok(port),
+            Some(Err(errno)) if Instant::now() >= deadline => return Err(BootError::Port { name, errno }),
+            None if Instant::now() >= deadline => return Err(BootError::PortMissing(name)),
+            _ => std::thread::sleep(DEVICES_RECHECK_MS),
+        }
+    }
+}
+
+/// The entry of a class directory whose attribute holds `value`.
+fn named(class: &Path, attribute: &str, value: &str) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(class).ok()?;
+    entries
+        .filter_map(Result::ok)
+        .find(|entry| std::fs::read_to_string(entry.path().join(attribute)).is_ok_and(|text| text.trim_end() == value))
+        .map(|entry| PathBuf::from(entry.file_name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A device is found by what the host called it, whatever the kernel did.
+    #[test]
+    fn devices_are_found_by_their_attribute() {
+        let class = tempfile::tempdir().unwrap();
+        for (name, serial) in [("vda", Some("scratch\n")), ("vdb", Some("base")), ("loop0", None)] {
+            std::fs::create_dir(class.path().join(name)).unwrap();
+            if let Some(serial) = serial {
+                std::fs::write(class.path().join(name).join("serial"), serial).unwrap();
+            }
+        }
+        assert_eq!(named(class.path(), "serial", "scratch"), Some(PathBuf::from("vda")));
+        assert_eq!(named(class.path(), "serial", "base"), Some(PathBuf::from("vdb")));
+        assert_eq!(named(class.path(), "serial", "archive"), None);
+    }
+}

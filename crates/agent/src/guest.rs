@@ -1,0 +1,92 @@
+//! The guest's life, and who answers which request in which part of it.
+//!
+//! ```text
+//!   booted ──Warm──► warm ──(template, fork)── Prepare ──► prepared ──Exec…
+//!      └─────────────WriteRoot (a builder)
+//! ```
+
+use std::cell::Cell;
+
+use pyro_proto::agent::{Failure, FailureKind, Prepare, Reply, Request, WriteRoot};
+
+use crate::exec::{CallIo, Engine};
+use crate::failure::failure;
+use crate::root;
+use crate::unpack;
+
+/// Where a guest's life stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// No root yet.
+    Booted,
+    /// The root is being put together, or that has failed: nothing can be said of it.
+    Unsettled,
+    /// Commands may run.
+    Prepared,
+}
+
+/// The guest as one agent sees it.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    stage: Cell<Stage>,
+    is_unpacking: Cell<bool>,
+    pub(crate) engine: Engine,
+}
+
+impl Guest {
+    /// A guest whose life stands at `stage`.
+    pub(crate) fn new(stage: Stage, engine: Engine) -> Guest {
+        Guest { stage: Cell::new(stage), is_unpacking: Cell::new(false), engine }
+    }
+
+    /// Does what a host asks for, to the reply.
+    pub(crate) async fn answer(&self, request: Request, io: &CallIo) {
+        let result = match request {
+            Request::Exec(exec) if self.stage.get() == Stage::Prepared => return self.engine.run(&exec, io).await,
+            Request::Exec(_) => Err(refused("the guest's root is not assembled yet")),
+            Request::Warm => self.warm(),
+            Request::Prepare(prepare) => self.prepare(&prepare),
+            Request::WriteRoot(request) => self.write_root(&request, io).await,
+            Request::Sync => sync().await,
+        };
+        io.reply(&result.unwrap_or_else(Reply::Failed)).await;
+    }
+
+    fn warm(&self) -> Result<Reply, Failure> {
+        if self.stage.get() != Stage::Booted {
+            return Err(refused("the guest's root is assembled already"));
+        }
+        root::warm()?;
+        Ok(Reply::Warmed)
+    }
+
+    fn prepare(&self, prepare: &Prepare) -> Result<Reply, Failure> {
+        if self.stage.get() != Stage::Booted || self.is_unpacking.get() {
+            return Err(refused("the guest is prepared already, or is a builder"));
+        }
+        self.stage.set(Stage::Unsettled);
+        root::prepare(prepare)?;
+        self.stage.set(Stage::Prepared);
+        Ok(Reply::Prepared)
+    }
+
+    async fn write_root(&self, request: &WriteRoot, io: &CallIo) -> Result<Reply, Failure> {
+        if self.stage.get() != Stage::Booted || self.is_unpacking.replace(true) {
+            return Err(refused("a root image is written already, or this guest is no builder"));
+        }
+        let result = unpack::write_root(request.archive_bytes, io).await;
+        self.is_unpacking.set(false);
+        result
+    }
+}
+
+async fn sync() -> Result<Reply, Failure> {
+    match tokio::task::spawn_blocking(rustix::fs::sync).await {
+        Ok(()) => Ok(Reply::Synced),
+        Err(_) => Err(failure(FailureKind::System, "the disks could not be written")),
+    }
+}
+
+fn refused(why: &str) -> Failure {
+    failure(FailureKind::Refused, why)
+}

@@ -1,0 +1,89 @@
+//! Every bound of the agent, with its unit last in its name.
+
+use std::time::Duration;
+
+/// Devices that have not shown up by then are not there. They are found while the kernel's module
+/// loading runs, so in practice none is waited for.
+pub(crate) const DEVICES_SECONDS_MAX: Duration = Duration::from_secs(10);
+
+/// Pause between two looks for a device.
+pub(crate) const DEVICES_RECHECK_MS: Duration = Duration::from_millis(5);
+
+/// First and longest pause between two looks for a host that has closed its end of a port.
+pub(crate) const HOST_RECHECK_MS_MIN: Duration = Duration::from_millis(5);
+/// See [`HOST_RECHECK_MS_MIN`].
+pub(crate) const HOST_RECHECK_MS_MAX: Duration = Duration::from_millis(500);
+
+/// Length of `/modules/order`.
+pub(crate) const MODULE_ORDER_BYTES_MAX: usize = 64 * 1024;
+
+/// Memory that the guest's processes together leave to the kernel and the agent.
+pub(crate) const MEMORY_RESERVE_BYTES: u64 = 48 * 1024 * 1024;
+
+/// Processes and threads of all commands together.
+pub(crate) const PROCESSES_MAX: u32 = 8_192;
+
+/// Depth of control groups that a command may leave behind inside its own and have removed.
+pub(crate) const CGROUP_DEPTH_MAX: u32 = 8;
+
+/// Bytes gathered into one write to a lane; the kernel cuts a port's write at 32 KiB
+/// (`drivers/char/virtio_console.c`).
+pub(crate) const LANE_WRITE_BYTES_MAX: usize = 32 * 1024;
+
+/// Frames waiting for a lane; a call with more to send waits its turn.
+pub(crate) const LANE_QUEUE_FRAMES_MAX: usize = 16;
+
+/// Bytes of standard input kept for calls that are not opened yet: the two lanes overtake one another.
+pub(crate) const EARLY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Inputs (signals, resizes) that wait for one call.
+pub(crate) const INPUTS_MAX: usize = 64;
+
+/// Length of the guest's `/etc/passwd` and `/etc/group`; what is beyond is not read.
+pub(crate) const ACCOUNTS_BYTES_MAX: usize = 1024 * 1024;
+
+/// Supplementary groups of one user (`NGROUPS_MAX` of Linux).
+pub(crate) const GROUPS_MAX: usize = 65_536;
+
+/// Stack of a child between its birth and its `execve`; it calls nothing but the kernel.
+pub(crate) const CHILD_STACK_BYTES: usize = 32 * 1024;
+
+/// Soft limit of open files that a command starts with, as a login has it.
+pub(crate) const OPEN_FILES_SOFT: u64 = 1_024;
+/// Hard limit of open files of every process in the guest.
+pub(crate) const OPEN_FILES_HARD: u64 = 1_048_576;
+
+/// What a terminal can still hold when its command has ended (`TTYB_DEFAULT_MEM_LIMIT` of Linux is
+/// 640 KiB); what background processes write beyond that is not waited for.
+pub(crate) const TERMINAL_DRAIN_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of the base image read ahead for a template.
+pub(crate) const WARM_BYTES_MAX: u64 = 48 * 1024 * 1024;
+/// Bytes of one file read ahead.
+pub(crate) const WARM_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Files read ahead.
+pub(crate) const WARM_FILES_MAX: usize = 128;
+
+/// Length of a small file of the guest that the agent compares before it writes it.
+pub(crate) const SMALL_FILE_BYTES_MAX: usize = 64 * 1024;
+
+/// Length of a host name (`HOST_NAME_MAX` of Linux).
+pub(crate) const HOSTNAME_BYTES_MAX: usize = 64;
+
+/// Bytes moved at once between an archive and an image.
+pub(crate) const UNPACK_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Pause between two progress events.
+pub(crate) const PROGRESS_MS_MIN: Duration = Duration::from_millis(100);
+
+/// Directories of one archive, whose times are set at the end.
+pub(crate) const ARCHIVE_DIRECTORIES_MAX: usize = 1_000_000;
+
+/// Depth of one path of an archive.
+pub(crate) const ARCHIVE_PATH_DEPTH_MAX: usize = 256;
+
+/// Threads for work that blocks: a builder's unpacking, a sync.
+pub(crate) const BLOCKING_THREADS_MAX: usize = 2;
+
+/// Highest signal number of Linux.
+pub(crate) const SIGNAL_MAX: u8 = 64;

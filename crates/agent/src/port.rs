@@ -1,0 +1,109 @@
+//! The guest's end of one virtio-serial port as an asynchronous byte stream.
+//!
+//! A port is opened once (a second open is EBUSY) and kept for good. A read of nothing means that the host
+//! has closed its end; the event loop would report that for ever, so a port is then watched by
+//! [`Port::host_returned`] with pauses, and a new [`PortStream`] made.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+
+use crate::limits::{HOST_RECHECK_MS_MAX, HOST_RECHECK_MS_MIN};
+use crate::watched::{Watched, watch};
+
+/// Bytes of one receive buffer of the kernel's driver: a read never gives more.
+const PORT_READ_BYTES: usize = 4096;
+
+/// An open port.
+#[derive(Debug)]
+pub(crate) struct Port(OwnedFd);
+
+/// A port while the host holds its end. Clones share it: one reads, one writes.
+#[derive(Clone, Debug)]
+pub(crate) struct PortStream(Rc<Watched>);
+
+impl Port {
+    /// Opens the port at `path`.
+    pub(crate) fn open(path: &Path) -> rustix::io::Result<Port> {
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        rustix::fs::open(path, flags, Mode::empty()).map(Port)
+    }
+
+    /// A stream over the port, newly registered with the event loop.
+    pub(crate) fn stream(&self) -> std::io::Result<PortStream> {
+        Ok(PortStream(Rc::new(watch(self.0.try_clone()?, Interest::READABLE | Interest::WRITABLE)?)))
+    }
+
+    /// Waits until the host holds its end.
+    pub(crate) async fn host_returned(&self) {
+        let mut pause = HOST_RECHECK_MS_MIN;
+        while self.is_hung_up() {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(HOST_RECHECK_MS_MAX);
+        }
+    }
+
+    fn is_hung_up(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        match rustix::event::poll(&mut fds, Some(&now)) {
+            Ok(_) => fds.iter().any(|fd| fd.revents().intersects(PollFlags::HUP | PollFlags::ERR)),
+            Err(_) => true,
+        }
+    }
+}
+
+impl AsyncRead for PortStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        loop {
+            let mut ready = ready!(self.0.poll_read_ready(cx))?;
+            if let Ok(result) = ready.try_io(|fd| read_pages(fd.get_ref(), buf)) {
+                return Poll::Ready(result);
+            }
+        }
+    }
+}
+
+/// Reads page after page while they come full, so that one wake-up takes all that has arrived.
+fn read_pages(fd: &OwnedFd, buf: &mut ReadBuf<'_>) -> std::io::Result<()> {
+    let mut any = false;
+    loop {
+        match rustix::io::read(fd, buf.initialize_unfilled()) {
+            Ok(count) => {
+                buf.advance(count);
+                any = true;
+                if count < PORT_READ_BYTES || buf.remaining() < PORT_READ_BYTES {
+                    return Ok(());
+                }
+            }
+            Err(_) if any => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+impl AsyncWrite for PortStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        loop {
+            let mut ready = ready!(self.0.poll_write_ready(cx))?;
+            if let Ok(result) = ready.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), buf)?)) {
+                return Poll::Ready(result);
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
