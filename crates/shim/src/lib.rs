@@ -1,1 +1,35 @@
-//! placeholder
+//! The shim: the supervisor of one VM, a process of its own.
+//!
+//! It owns the VMM, the way to the guest's agent, and everything the VM has on disk. It lives exactly as
+//! long as its VM: it ends it when asked to, when the client that started it leaves, when the time to live
+//! is over, or when it is told to end itself; if it is killed, the kernel ends the VMM with it and the next
+//! command removes what is left. It never reads the environment or a configuration: all it has to know is in
+//! its first message.
+
+mod bringup;
+mod calls;
+mod client;
+mod driver;
+mod failure;
+mod life;
+pub mod limits;
+mod link;
+mod memory;
+mod socket;
+mod timeline;
+
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+/// Serves the client at the other end of `starter` until its VM is gone. The process's whole life.
+pub fn serve(starter: UnixStream) -> ExitCode {
+    // The terminal's signals are the client's to interpret; files of a VM are its user's alone.
+    let _ = rustix::process::setsid();
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let served = runtime.and_then(|runtime| runtime.block_on(life::live(starter)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}

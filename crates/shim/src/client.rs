@@ -1,0 +1,113 @@
+//! One client's connection: its handshake, its frames on their way to the driver, its queue.
+
+use std::time::Duration;
+
+use pyro_channel::{FrameReader, Outbox, ReadError, outbox};
+use pyro_proto::hello::Hello;
+use pyro_proto::{Frame, Kind, StreamId, decode, encode, shim};
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::calls::ClientId;
+use crate::limits::{CLIENT_QUEUE_BYTES_MAX, HELLO_SECONDS_MAX};
+
+/// What clients send the driver.
+#[derive(Debug)]
+pub(crate) enum ClientEvent {
+    /// A client is there and has said hello.
+    Joined(ClientId, Client),
+    /// It sent a frame.
+    Frame(ClientId, Frame),
+    /// It left, or broke the protocol.
+    Left(ClientId),
+}
+
+/// The way to a client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) outbox: Outbox,
+    writer: JoinHandle<()>,
+}
+
+impl Client {
+    /// Lets what is queued be written, for as long as the client takes it within `patience`.
+    pub(crate) async fn flush(self, patience: Duration) {
+        drop(self.outbox);
+        let _ = tokio::time::timeout(patience, self.writer).await;
+    }
+}
+
+/// A connection before it is anybody's client: after the handshake, frames come and go.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) frames: FrameReader<OwnedReadHalf>,
+    pub(crate) client: Client,
+}
+
+/// Why a connection came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectionError {
+    #[error("no handshake came in time")]
+    Silent,
+    #[error("the connection was closed")]
+    Closed,
+    #[error("reading failed")]
+    Read(#[from] ReadError),
+    #[error("the handshake failed: {0}")]
+    Hello(String),
+}
+
+impl Connection {
+    /// Takes over a socket and answers the handshake.
+    pub(crate) async fn accept(socket: UnixStream) -> Result<Connection, ConnectionError> {
+        let (source, sink) = socket.into_split();
+        let (outbox, queue) = outbox(CLIENT_QUEUE_BYTES_MAX);
+        // A client that is gone shows on the reading side.
+        let writer = tokio::spawn(async move {
+            let _ = queue.write_to(sink).await;
+        });
+        let mut connection = Connection { frames: FrameReader::new(source), client: Client { outbox, writer } };
+        connection.greet(HELLO_SECONDS_MAX).await?;
+        Ok(connection)
+    }
+
+    async fn greet(&mut self, patience: Duration) -> Result<(), ConnectionError> {
+        let frame = tokio::time::timeout(patience, self.frames.next())
+            .await
+            .map_err(|_| ConnectionError::Silent)??
+            .ok_or(ConnectionError::Closed)?;
+        let hello = decode::<Hello>(&frame.payload).map_err(|error| ConnectionError::Hello(error.to_string()))?;
+        // The answer goes out before the check, so that a client of another release can say which.
+        let payload =
+            encode(&Hello::new(hello.nonce)).map_err(|error| ConnectionError::Hello(error.to_string()))?;
+        let answer = Frame { stream: StreamId::CONNECTION, kind: Kind::Hello, payload };
+        self.client.outbox.send(answer).map_err(|_| ConnectionError::Closed)?;
+        hello.check().map_err(|error| ConnectionError::Hello(error.to_string()))
+    }
+
+    /// Hands the frames to the driver until the client leaves.
+    pub(crate) async fn pump(self, id: ClientId, driver: mpsc::Sender<ClientEvent>) {
+        let Connection { mut frames, client } = self;
+        if driver.send(ClientEvent::Joined(id, client)).await.is_err() {
+            return;
+        }
+        while let Ok(Some(frame)) = frames.next().await {
+            if driver.send(ClientEvent::Frame(id, frame)).await.is_err() {
+                return;
+            }
+        }
+        let _ = driver.send(ClientEvent::Left(id)).await;
+    }
+}
+
+/// The end of a call, as a frame.
+pub(crate) fn reply(stream: StreamId, reply: &shim::Reply) -> Option<Frame> {
+    encode(reply).ok().map(|payload| Frame { stream, kind: Kind::Reply, payload })
+}
+
+/// News of a call, as a frame.
+pub(crate) fn event(stream: StreamId, event: &shim::Event) -> Option<Frame> {
+    encode(event).ok().map(|payload| Frame { stream, kind: Kind::Event, payload })
+}

@@ -1,0 +1,130 @@
+//! What goes wrong with a VM, in the words that go to clients.
+
+use std::error::Error;
+
+use pyro_proto::agent::{self, FailureKind};
+use pyro_proto::limits::{CONSOLE_TAIL_BYTES_MAX, FAILURE_TEXT_BYTES_MAX};
+use pyro_proto::shim::{Failure, FailureCode};
+use pyro_vmm::{Exit, TemplateError, VmmError};
+
+use crate::link::LinkError;
+
+/// A failure without console.
+pub(crate) fn failure(code: FailureCode, message: impl Into<String>) -> Failure {
+    let mut message = message.into();
+    if let Some((cut, _)) = message.char_indices().find(|(at, _)| *at >= FAILURE_TEXT_BYTES_MAX) {
+        message.truncate(cut);
+    }
+    Failure { code, message, console: Vec::new() }
+}
+
+/// The VM ended by itself.
+pub(crate) fn vm_ended(exit: &Exit, console: &[u8]) -> Failure {
+    let code = match exit {
+        Exit::Killed => FailureCode::Stopped,
+        Exit::PoweredOff | Exit::Restarted => FailureCode::GuestEnded,
+        Exit::Panicked { .. } => FailureCode::GuestPanicked,
+        _ => FailureCode::VmmDied,
+    };
+    with_console(failure(code, exit.to_string()), console)
+}
+
+/// The guest's channel failed: either its end closed, or what came was no protocol.
+pub(crate) fn link_failed(error: &LinkError, console: &[u8]) -> Failure {
+    match error {
+        LinkError::Closed | LinkError::Read(pyro_channel::ReadError::Io(_)) => {
+            with_console(failure(FailureCode::VmmDied, chain(error)), console)
+        }
+        error => with_console(guest_broke(error), console),
+    }
+}
+
+/// The guest sent what no agent sends.
+pub(crate) fn guest_broke(error: &dyn Error) -> Failure {
+    failure(FailureCode::GuestFaulty, format!("the guest broke the protocol: {}", chain(error)))
+}
+
+/// The guest let a deadline pass.
+pub(crate) fn guest_silent(what: &str, console: &[u8]) -> Failure {
+    with_console(failure(FailureCode::GuestSilent, format!("the guest did not {what} in time")), console)
+}
+
+/// The agent could not do what the shim asked for.
+pub(crate) fn agent_failed(error: &agent::Failure) -> Failure {
+    let code = match error.kind {
+        FailureKind::NoSpace => FailureCode::NoSpace,
+        FailureKind::ArchiveDamaged => FailureCode::ArchiveDamaged,
+        _ => FailureCode::System,
+    };
+    failure(code, format!("the guest's agent failed: {}", error.detail))
+}
+
+/// The VMM could not be started, saved or forked.
+pub(crate) fn vmm_failed(error: &VmmError) -> Failure {
+    let code = match error {
+        VmmError::Ended(exit) => return vm_ended(exit, &[]),
+        VmmError::Template(error) if error.wants_rebuild() => FailureCode::TemplateUnusable,
+        error if is_out_of_space(error) => FailureCode::NoSpace,
+        VmmError::Template(TemplateError::File { .. }) => FailureCode::System,
+        VmmError::State { what: "load" } => FailureCode::TemplateUnusable,
+        _ => FailureCode::VmmFailed,
+    };
+    failure(code, chain(error))
+}
+
+/// Files, sockets or processes of the host failed.
+pub(crate) fn system(what: &str, error: &(dyn Error + 'static)) -> Failure {
+    let code = if is_out_of_space(error) { FailureCode::NoSpace } else { FailureCode::System };
+    failure(code, format!("{what}: {}", chain(error)))
+}
+
+/// Adds the end of the guest's console.
+pub(crate) fn with_console(mut failure: Failure, console: &[u8]) -> Failure {
+    let start = console.len().saturating_sub(CONSOLE_TAIL_BYTES_MAX);
+    failure.console = console.get(start..).unwrap_or_default().to_vec();
+    failure
+}
+
+fn is_out_of_space(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(kind, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A full disk is named as such, however deep it is reported.
+    #[test]
+    fn a_full_disk_is_a_full_disk() {
+        let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let error = VmmError::Open { path: "/x".into(), source };
+        assert_eq!(vmm_failed(&error).code, FailureCode::NoSpace);
+    }
+
+    /// A guest cannot make a failure's text or console grow without bound.
+    #[test]
+    fn texts_are_bounded() {
+        assert!(failure(FailureCode::System, "ä".repeat(10_000)).message.len() <= FAILURE_TEXT_BYTES_MAX + 1);
+        let long = with_console(failure(FailureCode::System, ""), &[b'x'; 100_000]);
+        assert_eq!(long.console.len(), CONSOLE_TAIL_BYTES_MAX);
+    }
+}

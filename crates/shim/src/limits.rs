@@ -1,0 +1,52 @@
+//! Bounds of a shim.
+
+use std::time::Duration;
+
+/// A cold boot that has not answered by then is given up and tried once more. Cold boots take 2–3 s under
+/// emulation on an idle machine, and twenty at once about 31 s on two cores.
+pub const BOOT_SECONDS_MAX: Duration = Duration::from_secs(60);
+
+/// The same for an accelerator that has not proven itself on this host.
+pub const PROBE_SECONDS_MAX: Duration = Duration::from_secs(15);
+
+/// Boots of one VM before it is an error.
+pub const BOOT_ATTEMPTS_MAX: u32 = 2;
+
+/// A forked guest answers in well under a second; on a machine that is swamped it may take longer.
+pub const FORK_ANSWER_SECONDS_MAX: Duration = Duration::from_secs(30);
+
+/// Mounting, warming and preparing a guest.
+pub const PREPARE_SECONDS_MAX: Duration = Duration::from_secs(60);
+
+/// Writing a root image.
+pub const WRITE_ROOT_SECONDS_MAX: Duration = Duration::from_secs(1_800);
+
+/// Beyond a command's own time limit, which the agent keeps, before the guest counts as hung.
+pub const EXEC_GRACE_SECONDS: Duration = Duration::from_secs(5);
+
+/// How soon the guest is asked again when its client, not it, holds up a command's output.
+pub const EXEC_STALLED_RECHECK: Duration = Duration::from_secs(1);
+
+/// A client that connects says hello within this.
+pub const HELLO_SECONDS_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes waiting for the guest. Windows keep honest traffic far below.
+pub const AGENT_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Bytes waiting for one client. Windows keep honest traffic far below.
+pub const CLIENT_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Frames of clients waiting for the driver; a client beyond that waits in its socket.
+pub const DRIVER_QUEUE_FRAMES: usize = 64;
+
+/// Clients at once.
+pub const CLIENTS_MAX: usize = 64;
+
+/// At its end a shim waits this long for a client to take its last words.
+pub const FLUSH_SECONDS_MAX: Duration = Duration::from_secs(1);
+
+/// Largest file the VMM may write: the scratch disk's 32 GiB and the tables of its overlay.
+pub const FILE_BYTES_MAX: u64 = 34 * 1024 * 1024 * 1024;
+
+/// Threads of a VMM with a user id of its own: one per processor, and QEMU's workers.
+pub const TASKS_MAX: u64 = 256;
