@@ -1,1 +1,56 @@
-//! placeholder
+//! Disposable computers for coding agents: the Rust API.
+//!
+//! Everything that the command line, and every other face of pyro, does goes through here: it finds
+//! environments and templates, starts shims, and talks to them. It owns no VM (shims do), never touches a
+//! terminal, and reads no environment variable: a [`Config`] says where things are.
+
+mod agent_binary;
+pub mod bench;
+mod capture;
+mod config;
+mod connection;
+pub mod doctor;
+mod environments;
+mod failure;
+mod host;
+mod identity;
+mod launch;
+pub mod limits;
+mod prune;
+mod shape;
+mod supervisor;
+mod template;
+
+use pyro_store::{Durability, Store};
+
+pub use capture::Capture;
+pub use config::{AcceleratorChoice, Config};
+pub use connection::{Execution, Output};
+pub use environments::{Catalog, CatalogEntry, Environment, PullPhase, PullProgress};
+pub use failure::{Code, Failure};
+pub use launch::{LaunchRequest, Notice, Vm};
+pub use pyro_image::Cancel;
+pub use pyro_proto::agent::{Exec, Exited, Input, Outcome, Terminal, TerminalSize};
+pub use pyro_store::Directories;
+pub use shape::{Shape, parse_seconds};
+
+/// One user's pyro on this machine.
+#[derive(Debug)]
+pub struct Pyro {
+    config: Config,
+    store: Store,
+}
+
+impl Pyro {
+    /// Opens the state, makes what is missing, and removes what a crash left.
+    pub fn open(config: Config) -> Result<Pyro, Failure> {
+        config.directories.create().map_err(|(path, error)| {
+            Failure::new(Code::StateUnusable, format!("the directory {} cannot be made or used", path.display()))
+                .because(error)
+                .fix("make it writable, or point PYRO_STATE_DIR, PYRO_CACHE_DIR and PYRO_RUNTIME_DIR elsewhere")
+        })?;
+        let store = Store::open(&config.directories.database(), Durability::PowerCut)?;
+        store.reconcile(&config.directories)?;
+        Ok(Pyro { config, store })
+    }
+}

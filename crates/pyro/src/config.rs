@@ -1,0 +1,45 @@
+//! What a caller decides before anything runs. This crate reads no environment variable itself.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use pyro_store::Directories;
+
+/// Settings of one [`crate::Pyro`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where state, cache and runtime files go.
+    pub directories: Directories,
+    /// How guests shall run.
+    pub accelerator: AcceleratorChoice,
+    /// QEMU's binary; found in `search_path` without.
+    pub vmm: Option<PathBuf>,
+    /// Directories to look for programs in, as `PATH` has them.
+    pub search_path: OsString,
+    /// This program, which is started again as the shim.
+    pub program: PathBuf,
+}
+
+/// How guests shall run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AcceleratorChoice {
+    /// KVM where a guest has really run on it, emulation elsewhere.
+    #[default]
+    Auto,
+    /// KVM or an error.
+    Kvm,
+    /// Emulation.
+    Tcg,
+}
+
+impl AcceleratorChoice {
+    /// Reads the value of `--accelerator` or `PYRO_ACCELERATOR`.
+    pub fn parse(text: &str) -> Option<AcceleratorChoice> {
+        match text {
+            "auto" => Some(AcceleratorChoice::Auto),
+            "kvm" => Some(AcceleratorChoice::Kvm),
+            "tcg" => Some(AcceleratorChoice::Tcg),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! What this machine can do, tried rather than guessed, and what to do about what it cannot.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pyro_jail::Support;
+use pyro_proto::shim::Accelerator;
+use pyro_vmm::Qemu;
+use rustix::fs::{Access, access, statvfs};
+use serde::{Deserialize, Serialize};
+
+use crate::host::{KvmDevice, KvmVerdict};
+use crate::{AcceleratorChoice, Config, Failure, LaunchRequest, Pyro, Shape};
+
+/// Less free space than this is reported: an environment and a template need about that.
+const DISK_FREE_BYTES_MIN: u64 = 2 * 1024 * 1024 * 1024;
+
+/// Whether something works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Check {
+    /// It was tried just now, or with this kernel and this QEMU before.
+    Yes,
+    /// It does not.
+    No,
+    /// It could not be tried yet.
+    Untested,
+}
+
+/// Everything that doctor found.
+#[derive(Clone, Debug, Serialize)]
+pub struct DoctorReport {
+    /// Operating system and processor.
+    pub platform: String,
+    /// `PASS` or `FAIL`.
+    pub runtime: &'static str,
+    /// KVM.
+    pub kvm: Kvm,
+    /// Where environments are.
+    pub environment_cache: PathBuf,
+    /// What VMs can do.
+    pub capabilities: Capabilities,
+    /// What the host has for networks.
+    pub networking: Networking,
+    /// How guests run.
+    pub accelerator: AcceleratorReport,
+    /// QEMU, if there is one that can be used.
+    pub vmm: Option<VmmReport>,
+    /// Space for environments and VMs.
+    pub disk: Disk,
+    /// What `--fix` mended.
+    pub fixed: Vec<String>,
+    /// What is wrong or missing, the worst first.
+    pub issues: Vec<Issue>,
+}
+
+/// The KVM device and whether it runs a guest.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Kvm {
+    /// The device is there.
+    pub exists: bool,
+    /// It can be read.
+    pub readable: bool,
+    /// It can be written.
+    pub writable: bool,
+    /// A guest has really run on it.
+    pub usable: Check,
+}
+
+/// What VMs can do here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// They boot.
+    pub vm_boot: Check,
+    /// They run commands.
+    pub guest_exec: Check,
+    /// They have a network.
+    pub guest_network: Check,
+}
+
+/// What the host has for networks.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Networking {
+    /// The TUN device can be used.
+    pub tun: bool,
+    /// The host forwards IPv4.
+    pub ip_forward: bool,
+}
+
+/// How guests run, and why so.
+#[derive(Clone, Debug, Serialize)]
+pub struct AcceleratorReport {
+    /// `kvm`, `tcg` or `unknown`.
+    pub name: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+/// The VMM.
+#[derive(Clone, Debug, Serialize)]
+pub struct VmmReport {
+    /// Its version.
+    pub version: String,
+    /// Its binary.
+    pub path: PathBuf,
+}
+
+/// A file system.
+#[derive(Clone, Debug, Serialize)]
+pub struct Disk {
+    /// Where.
+    pub path: PathBuf,
+    /// What this user may still write.
+    pub free_bytes: u64,
+}
+
+/// Something wrong or missing.
+#[derive(Clone, Debug, Serialize)]
+pub struct Issue {
+    /// What.
+    pub what: String,
+    /// What to do.
+    pub fix: String,
+    /// Whether VMs cannot run at all for it.
+    pub fatal: bool,
+}
+
+impl DoctorReport {
+    /// Whether VMs can run here.
+    pub fn passes(&self) -> bool {
+        self.runtime == "PASS"
+    }
+}
+
+/// Examines this machine with `environment`, mending first what can be mended where `fix` asks for it.
+pub async fn examine(config: Config, environment: &str, fix: bool) -> Result<DoctorReport, Failure> {
+    let mut examination = Examination::new(&config);
+    match Pyro::open(config) {
+        Ok(pyro) => {
+            if fix {
+                examination.mend(&pyro)?;
+            }
+            examination.programs(&pyro);
+            examination.virtual_machine(&pyro, environment).await?;
+        }
+        Err(failure) => examination.fatal(&failure),
+    }
+    examination.confinement();
+    Ok(examination.finish())
+}
+
+/// A report in the making.
+struct Examination {
+    report: DoctorReport,
+    qemu: Option<Qemu>,
+}
+
+impl Examination {
+    fn new(config: &Config) -> Examination {
+        let device = KvmDevice::look();
+        let cache = config.directories.cache.clone();
+        let report = DoctorReport {
+            platform: pyro_image::PLATFORM.to_owned(),
+            runtime: "PASS",
+            kvm: Kvm {
+                exists: device.exists,
+                readable: device.readable,
+                writable: device.writable,
+                usable: if device.is_permitted() { Check::Untested } else { Check::No },
+            },
+            environment_cache: pyro_image::Cache::new(&cache).environments_root(),
+            capabilities: Capabilities {
+                vm_boot: Check::Untested,
+                guest_exec: Check::Untested,
+                guest_network: Check::No,
+            },
+            networking: Networking { tun: usable_tun(), ip_forward: forwards_ipv4() },
+            accelerator: AcceleratorReport { name: "unknown", reason: "not tried yet".to_owned() },
+            vmm: None,
+            disk: Disk { free_bytes: free_bytes(&cache), path: cache },
+            fixed: Vec::new(),
+            issues: Vec::new(),
+        };
+        Examination { report, qemu: None }
+    }
+
+    /// Leftovers were removed when the state was opened; verdicts and caches that may be out of date go now.
+    fn mend(&mut self, pyro: &Pyro) -> Result<(), Failure> {
+        pyro.store.forget_facts("")?;
+        self.report.fixed.push("forgot what was known of KVM and QEMU: they are tried anew".to_owned());
+        let freed = pyro.prune()?;
+        self.report.fixed.push(format!("removed unused environments, kernels and templates: {} MiB", freed >> 20));
+        Ok(())
+    }
+
+    fn programs(&mut self, pyro: &Pyro) {
+        match pyro.qemu() {
+            Ok(qemu) => {
+                self.report.vmm =
+                    Some(VmmReport { version: qemu.version().to_string(), path: qemu.path().to_owned() });
+                self.qemu = Some(qemu);
+            }
+            Err(failure) => self.fatal(&failure),
+        }
+        for tool in pyro.tools().missing_for_pull(rustix::process::geteuid().is_root()) {
+            let packages = tool.packages();
+            self.issue(
+                format!("{} is not installed: environments cannot be pulled", tool.program()),
+                format!("install the package {}", packages.apt),
+            );
+        }
+        if self.report.disk.free_bytes < DISK_FREE_BYTES_MIN {
+            self.issue(
+                format!("only {} MiB are free in {}", self.report.disk.free_bytes >> 20, self.report.disk.path.display()),
+                "free some space, or point PYRO_CACHE_DIR and PYRO_STATE_DIR at a larger disk".to_owned(),
+            );
+        }
+    }
+
+    /// Runs a VM of the environment; without one nothing can be tried and the last result counts.
+    async fn virtual_machine(&mut self, pyro: &Pyro, environment: &str) -> Result<(), Failure> {
+        let Some(qemu) = self.qemu.clone() else { return Ok(()) };
+        let key = format!("vm/{}/{}", rustix::system::uname().release().to_string_lossy(), qemu.version());
+        if pyro.is_installed(environment)? {
+            let outcome = try_exec(pyro, environment).await;
+            let works = if outcome.is_ok() { Check::Yes } else { Check::No };
+            let capabilities = Capabilities { vm_boot: works, guest_exec: works, guest_network: Check::No };
+            self.report.capabilities = capabilities;
+            pyro.store.set_fact(&key, &capabilities)?;
+            if let Err(failure) = outcome {
+                self.fatal(&failure);
+            }
+        } else {
+            if let Some(known) = pyro.store.fact(&key)? {
+                self.report.capabilities = known;
+            }
+            self.issue(
+                format!("{environment} is not installed: no VM could be tried"),
+                format!("run `pyro env pull {environment}`"),
+            );
+        }
+        self.accelerator(pyro, &qemu)?;
+        self.issue(
+            "this release gives guests no network: guest_network=no".to_owned(),
+            "run commands that need none".to_owned(),
+        );
+        Ok(())
+    }
+
+    fn accelerator(&mut self, pyro: &Pyro, qemu: &Qemu) -> Result<(), Failure> {
+        let verdict = pyro.kvm_verdict(qemu)?;
+        match (&verdict, self.report.kvm.usable) {
+            (Some(verdict), _) => self.report.kvm.usable = if verdict.usable { Check::Yes } else { Check::No },
+            (None, _) => {}
+        }
+        let (name, reason) = match pyro.accelerator(qemu) {
+            Ok(Some(Accelerator::Kvm)) => ("kvm", "a guest has run on it".to_owned()),
+            Ok(Some(Accelerator::Tcg)) => ("tcg", self.why_emulated(pyro.config.accelerator, verdict.as_ref())),
+            Ok(None) => ("unknown", "KVM is tried when the first VM starts".to_owned()),
+            Err(failure) => {
+                self.fatal(&failure);
+                ("unknown", failure.message)
+            }
+        };
+        self.report.accelerator = AcceleratorReport { name, reason };
+        if name == "tcg" {
+            self.issue(
+                "guests are emulated (TCG): the confinement of QEMU is the only boundary around them, and they compute several times slower than under KVM".to_owned(),
+                self.kvm_remedy(verdict.as_ref()),
+            );
+        }
+        Ok(())
+    }
+
+    fn why_emulated(&self, choice: AcceleratorChoice, verdict: Option<&KvmVerdict>) -> String {
+        let kvm = self.report.kvm;
+        match (choice, verdict) {
+            (AcceleratorChoice::Tcg, _) => "asked for".to_owned(),
+            (_, Some(verdict)) => format!("KVM does not run a guest here: {}", verdict.reason),
+            _ if !kvm.exists => "there is no /dev/kvm".to_owned(),
+            _ => "/dev/kvm is not permitted".to_owned(),
+        }
+    }
+
+    fn kvm_remedy(&self, verdict: Option<&KvmVerdict>) -> String {
+        let kvm = self.report.kvm;
+        if !kvm.exists {
+            "use a machine with KVM for more speed and a hardware boundary".to_owned()
+        } else if !(kvm.readable && kvm.writable) {
+            "add the user to the group of /dev/kvm: `sudo usermod -aG kvm $USER`, then log in again".to_owned()
+        } else if verdict.is_some() {
+            "enable (nested) virtualization for this machine, then `pyro doctor --fix` tries KVM anew".to_owned()
+        } else {
+            "leave out --accelerator tcg".to_owned()
+        }
+    }
+
+    fn confinement(&mut self) {
+        for missing in Support::probe().missing() {
+            self.issue(
+                format!("QEMU runs without {}: {}", missing.layer.name(), missing.reason),
+                missing.remedy.to_owned(),
+            );
+        }
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        if crate::identity::run_as_anybody().is_none() {
+            self.issue(
+                "QEMU runs as root: this user namespace has no other user".to_owned(),
+                "map more users into the container, or run pyro as an ordinary user".to_owned(),
+            );
+        }
+    }
+
+    fn fatal(&mut self, failure: &Failure) {
+        let what = match &failure.cause {
+            Some(cause) => format!("{}: {cause}", failure.message),
+            None => failure.message.clone(),
+        };
+        let fix = failure.remediation.clone().unwrap_or_else(|| "see the message".to_owned());
+        self.report.issues.push(Issue { what, fix, fatal: true });
+    }
+
+    fn issue(&mut self, what: String, fix: String) {
+        self.report.issues.push(Issue { what, fix, fatal: false });
+    }
+
+    fn finish(mut self) -> DoctorReport {
+        self.report.issues.sort_by_key(|issue| !issue.fatal);
+        if self.report.issues.iter().any(|issue| issue.fatal) {
+            self.report.runtime = "FAIL";
+        }
+        self.report
+    }
+}
+
+async fn try_exec(pyro: &Pyro, environment: &str) -> Result<(), Failure> {
+    let request =
+        LaunchRequest { environment: environment.to_owned(), shape: Shape::DEFAULT, ttl_seconds: Some(120) };
+    let mut vm = pyro.launch(request, |_| {}).await?;
+    let ran = crate::bench::exec_true(&mut vm).await.map(|_| ());
+    let stopped = vm.stop().await;
+    ran.and(stopped)
+}
+
+fn usable_tun() -> bool {
+    access("/dev/net/tun", Access::READ_OK | Access::WRITE_OK).is_ok()
+}
+
+fn forwards_ipv4() -> bool {
+    fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|value| value.trim() == "1")
+}
+
+/// Space of the nearest directory that exists.
+fn free_bytes(path: &Path) -> u64 {
+    let existing = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
+    statvfs(existing).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)).unwrap_or(0)
+}

@@ -1,0 +1,243 @@
+//! The one failure that every face of pyro shows: command line, JSON, and whatever comes later.
+
+use std::fmt;
+
+use pyro_proto::{agent, shim};
+use serde::Serialize;
+
+/// What went wrong: one sentence of what, why, and what to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Its class; a closed list, see [`Code`].
+    pub code: Code,
+    /// What happened: a lower-case fragment without full stop.
+    pub message: String,
+    /// Why, as far as it is known.
+    pub cause: Option<String>,
+    /// What to do next.
+    pub remediation: Option<String>,
+    /// The end of the guest's console, where it explains something. Never trusted, to be shown escaped.
+    pub console: Vec<u8>,
+}
+
+/// The class of a failure. Documented in `docs/errors.md`; never renamed, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// A value that no command takes.
+    InvalidArgument,
+    /// A feature that this release does not have yet.
+    NotSupported,
+    /// No such environment in the catalog.
+    EnvironmentUnknown,
+    /// The environment has to be pulled first.
+    EnvironmentNotInstalled,
+    /// A running VM uses the environment.
+    EnvironmentInUse,
+    /// Files of the environment are missing or changed.
+    EnvironmentDamaged,
+    /// The archive could not be reached.
+    NetworkFailed,
+    /// What the archive gave is not what it signed.
+    ChecksumMismatch,
+    /// The archive's tool failed.
+    PullFailed,
+    /// A program that pyro needs is not installed.
+    ToolMissing,
+    /// QEMU is not installed.
+    VmmMissing,
+    /// QEMU is older than pyro can use.
+    VmmTooOld,
+    /// QEMU could not be started.
+    VmmFailed,
+    /// QEMU ended while it was needed.
+    VmmDied,
+    /// The accelerator that was asked for cannot run a guest here.
+    AcceleratorUnusable,
+    /// The guest did not answer in time.
+    GuestSilent,
+    /// The guest's kernel panicked.
+    GuestPanicked,
+    /// The guest powered off or rebooted.
+    GuestEnded,
+    /// The guest broke the protocol.
+    GuestFaulty,
+    /// The template of the VM is damaged and could not be made again.
+    TemplateUnusable,
+    /// The VM's time to live is over.
+    Expired,
+    /// The VM was stopped while it was needed.
+    Stopped,
+    /// A person or a program interrupted the work.
+    Interrupted,
+    /// No such command in the guest.
+    CommandNotFound,
+    /// The command in the guest cannot be executed.
+    CommandNotExecutable,
+    /// The working directory is missing in the guest.
+    DirectoryMissing,
+    /// No such user or group in the guest.
+    UserUnknown,
+    /// No space left on the host or in the guest.
+    NoSpace,
+    /// A directory or file of pyro's own cannot be used.
+    StateUnusable,
+    /// The state database is damaged.
+    StateDamaged,
+    /// The state database is of a newer release.
+    StateNewer,
+    /// The VM's supervisor is gone.
+    SupervisorLost,
+    /// The system refused something that should have worked.
+    System,
+}
+
+impl Code {
+    /// Every code, in the order of the documentation.
+    pub const ALL: [Code; 33] = [
+        Code::InvalidArgument,
+        Code::NotSupported,
+        Code::EnvironmentUnknown,
+        Code::EnvironmentNotInstalled,
+        Code::EnvironmentInUse,
+        Code::EnvironmentDamaged,
+        Code::NetworkFailed,
+        Code::ChecksumMismatch,
+        Code::PullFailed,
+        Code::ToolMissing,
+        Code::VmmMissing,
+        Code::VmmTooOld,
+        Code::VmmFailed,
+        Code::VmmDied,
+        Code::AcceleratorUnusable,
+        Code::GuestSilent,
+        Code::GuestPanicked,
+        Code::GuestEnded,
+        Code::GuestFaulty,
+        Code::TemplateUnusable,
+        Code::Expired,
+        Code::Stopped,
+        Code::Interrupted,
+        Code::CommandNotFound,
+        Code::CommandNotExecutable,
+        Code::DirectoryMissing,
+        Code::UserUnknown,
+        Code::NoSpace,
+        Code::StateUnusable,
+        Code::StateDamaged,
+        Code::StateNewer,
+        Code::SupervisorLost,
+        Code::System,
+    ];
+}
+
+impl Failure {
+    /// A failure without cause and remedy yet.
+    pub fn new(code: Code, message: impl Into<String>) -> Failure {
+        Failure { code, message: message.into(), cause: None, remediation: None, console: Vec::new() }
+    }
+
+    /// Adds why.
+    pub fn because(mut self, cause: impl fmt::Display) -> Failure {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// Adds what to do next.
+    pub fn fix(mut self, remediation: impl Into<String>) -> Failure {
+        self.remediation = Some(remediation.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(cause) = &self.cause {
+            write!(f, ": {cause}")?;
+        }
+        if let Some(remediation) = &self.remediation {
+            write!(f, "; {remediation}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// An error with everything behind it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let part = error.to_string();
+        if !text.ends_with(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        source = error.source();
+    }
+    text
+}
+
+impl From<pyro_store::StoreError> for Failure {
+    fn from(error: pyro_store::StoreError) -> Self {
+        use pyro_store::StoreError::{Busy, Damaged, Newer, NoSpace, Unusable};
+        let text = chain(&error);
+        match error {
+            Damaged(path) => Failure::new(Code::StateDamaged, text)
+                .fix(format!("move {} aside and run the command again", path.display())),
+            Newer { .. } => Failure::new(Code::StateNewer, text)
+                .fix("use the newer pyro, or point PYRO_STATE_DIR at another directory"),
+            NoSpace(_) => Failure::new(Code::NoSpace, text).fix("free some space and run the command again"),
+            Busy(_) => Failure::new(Code::StateUnusable, text).fix("run the command again"),
+            Unusable { .. } => Failure::new(Code::StateUnusable, text)
+                .fix("make the directory writable, or point PYRO_STATE_DIR at one that is"),
+        }
+    }
+}
+
+impl From<shim::Failure> for Failure {
+    fn from(failure: shim::Failure) -> Self {
+        use shim::FailureCode as From;
+        let (code, fix) = match failure.code {
+            From::VmmFailed => (Code::VmmFailed, Some("run `pyro doctor` to see what this machine lacks")),
+            From::VmmDied => (Code::VmmDied, Some("run the command again; if it repeats, run `pyro doctor`")),
+            From::GuestSilent => (Code::GuestSilent, Some("run the command again on a machine less busy")),
+            From::GuestPanicked => (Code::GuestPanicked, None),
+            From::GuestEnded => (Code::GuestEnded, None),
+            From::GuestFaulty => (Code::GuestFaulty, Some("what ran in this VM tampered with its agent: trust nothing of it")),
+            From::TemplateUnusable => (Code::TemplateUnusable, Some("run the command again")),
+            From::NoSpace => (Code::NoSpace, Some("free some space and run the command again")),
+            From::ArchiveDamaged => (Code::PullFailed, Some("pull again")),
+            From::Expired => (Code::Expired, Some("give it longer with --ttl-seconds")),
+            From::Stopped => (Code::Stopped, None),
+            From::Refused | From::System => (Code::System, None),
+        };
+        let mut mapped = Failure::new(code, failure.message);
+        mapped.remediation = fix.map(str::to_owned);
+        mapped.console = failure.console;
+        mapped
+    }
+}
+
+impl From<agent::Failure> for Failure {
+    fn from(failure: agent::Failure) -> Self {
+        use agent::FailureKind as From;
+        let (code, fix) = match failure.kind {
+            From::CommandNotFound => {
+                (Code::CommandNotFound, Some("check the spelling, or use an environment that has it"))
+            }
+            From::CommandNotExecutable => (Code::CommandNotExecutable, Some("check its mode and format")),
+            From::DirectoryMissing => (Code::DirectoryMissing, Some("choose a directory that exists in the guest")),
+            From::UserUnknown => (Code::UserUnknown, Some("choose a user of the guest's /etc/passwd")),
+            From::InvalidArgument => (Code::InvalidArgument, None),
+            From::NoSpace => (Code::NoSpace, Some("the guest's disk is full: free some space in it")),
+            From::ArchiveDamaged => (Code::PullFailed, Some("pull again")),
+            From::DiskMissing | From::Refused | From::System => (Code::System, None),
+        };
+        let mut mapped = Failure::new(code, failure.detail);
+        mapped.remediation = fix.map(str::to_owned);
+        mapped
+    }
+}

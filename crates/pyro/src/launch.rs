@@ -1,0 +1,170 @@
+//! Bringing a VM up: environment, template, shim.
+
+use std::time::Instant;
+
+use pyro_image::{Hold, InstalledEnvironment};
+use pyro_proto::shim::{Accelerator, HostPath, Machine, Purpose, Start, Started};
+use pyro_proto::agent;
+use pyro_store::VmId;
+
+use crate::connection::Execution;
+use crate::identity::run_as;
+use crate::limits::TEMPLATE_REMAKES_MAX;
+use crate::supervisor::Supervisor;
+use crate::template::Guest;
+use crate::{Code, Failure, Pyro, Shape};
+
+/// A VM to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaunchRequest {
+    /// Its environment, which must be installed.
+    pub environment: String,
+    /// Its size.
+    pub shape: Shape,
+    /// Its longest life.
+    pub ttl_seconds: Option<u64>,
+}
+
+/// News of a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice<'a> {
+    /// The shape is used for the first time: it is booted once, which takes seconds.
+    MakingTemplate,
+    /// The VM's supervisor starts.
+    Starting {
+        /// The VM's id.
+        vm_id: &'a str,
+    },
+}
+
+/// A VM that is up. Dropping it ends the VM soon after; [`Vm::stop`] waits until nothing of it is left.
+#[derive(Debug)]
+pub struct Vm {
+    supervisor: Supervisor,
+    id: VmId,
+    accelerator: Accelerator,
+    started: Started,
+    timings: Vec<(String, u64)>,
+    _environment: Hold,
+}
+
+impl Pyro {
+    /// Brings a VM up.
+    pub async fn launch(
+        &self,
+        request: LaunchRequest,
+        mut on_notice: impl FnMut(Notice<'_>),
+    ) -> Result<Vm, Failure> {
+        let begun = Instant::now();
+        let environment = self.installed(&request.environment)?;
+        let hold = environment.hold().map_err(crate::environments::image_failure)?;
+        let guest = self.guest(&environment, request.shape).await?;
+        let mut remakes = 0;
+        loop {
+            if !guest.has_template() {
+                on_notice(Notice::MakingTemplate);
+                self.make_template(&guest).await?;
+            }
+            let prepared = begun.elapsed();
+            match self.fork(&guest, &environment, request.ttl_seconds, &mut on_notice).await {
+                Ok((supervisor, id, started)) => {
+                    let micros = |d: std::time::Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
+                    let mut timings = vec![("plan".to_owned(), micros(prepared))];
+                    timings.extend(started.timings.iter().cloned());
+                    timings.push(("launch".to_owned(), micros(begun.elapsed())));
+                    let accelerator = guest.accelerator();
+                    return Ok(Vm { supervisor, id, accelerator, started, timings, _environment: hold });
+                }
+                Err(failure) if failure.code == Code::TemplateUnusable && remakes < TEMPLATE_REMAKES_MAX => {
+                    remakes += 1;
+                    self.discard_template(&guest)?;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    async fn fork(
+        &self,
+        guest: &Guest,
+        environment: &InstalledEnvironment,
+        ttl_seconds: Option<u64>,
+        on_notice: &mut impl FnMut(Notice<'_>),
+    ) -> Result<(Supervisor, VmId, Started), Failure> {
+        let id = new_id()?;
+        on_notice(Notice::Starting { vm_id: id.as_str() });
+        let purpose = Purpose::Run {
+            template: HostPath::from(guest.template.as_path()),
+            template_key: guest.key.as_str().to_owned(),
+            base: HostPath::from(environment.rootfs().as_path()),
+            blank: HostPath::from(guest.blank.as_path()),
+        };
+        let mut start = self.start(&id, &guest.environment, guest.machine.clone(), purpose);
+        start.ttl_seconds = ttl_seconds;
+        let (supervisor, started) = Supervisor::start(&self.config.program, start, |_| {}).await?;
+        Ok((supervisor, id, started))
+    }
+
+    /// What every shim is told.
+    pub(crate) fn start(&self, id: &VmId, environment: &str, machine: Machine, purpose: Purpose) -> Start {
+        let directories = &self.config.directories;
+        Start {
+            vm_id: id.as_str().to_owned(),
+            purpose,
+            environment: environment.to_owned(),
+            machine,
+            state_directory: HostPath::from(directories.state.as_path()),
+            cache_directory: HostPath::from(directories.cache.as_path()),
+            runtime_directory: HostPath::from(directories.runtime.as_path()),
+            ttl_seconds: None,
+            run_as: run_as(id),
+        }
+    }
+}
+
+impl Vm {
+    /// The VM's id.
+    pub fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    /// `kvm` or `tcg`.
+    pub fn accelerator(&self) -> &'static str {
+        self.accelerator.as_str()
+    }
+
+    /// `guest_serial`: how the guest is reached.
+    pub fn execution_mode(&self) -> &'static str {
+        self.started.execution_mode.as_str()
+    }
+
+    /// What each step of the launch took, in microseconds: `plan`, the shim's own steps, and `launch`, the whole.
+    pub fn timings(&self) -> &[(String, u64)] {
+        &self.timings
+    }
+
+    /// What this machine could not give of the VMM's confinement.
+    pub fn unconfined(&self) -> &[String] {
+        &self.started.unconfined
+    }
+
+    /// Starts a command.
+    pub fn exec(&mut self, exec: agent::Exec) -> Result<Execution<'_>, Failure> {
+        self.supervisor.connection.exec(exec)
+    }
+
+    /// Memory of the VMM that it shares with nothing, in KiB.
+    pub async fn private_kib(&mut self) -> Result<u64, Failure> {
+        self.supervisor.private_kib().await
+    }
+
+    /// Ends the VM and waits until nothing of it is left.
+    pub async fn stop(self) -> Result<(), Failure> {
+        self.supervisor.stop().await
+    }
+}
+
+/// A new VM's id.
+pub(crate) fn new_id() -> Result<VmId, Failure> {
+    VmId::random().map_err(|error| Failure::new(Code::System, "no random numbers can be had").because(error))
+}

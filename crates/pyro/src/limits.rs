@@ -1,0 +1,30 @@
+//! Bounds of what may be asked for.
+
+use std::time::Duration;
+
+/// Fewest and most virtual processors; QEMU's microvm machine knows 288, guests beyond 64 are untested.
+pub const VCPU_COUNT: std::ops::RangeInclusive<u32> = 1..=64;
+
+/// Least memory a Debian guest boots with; the most is the host's own.
+pub const MEMORY_MIB_MIN: u32 = 128;
+
+/// Longest time limit of a command and longest life of a VM: 30 days.
+pub const SECONDS_MAX: u64 = 30 * 24 * 3600;
+
+/// Captured output of one stream kept for a JSON result; beyond, head and tail are kept and the cut counted.
+pub const CAPTURE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// A shim that was started answers within this.
+pub const SHIM_ANSWER_SECONDS_MAX: Duration = Duration::from_secs(10);
+
+/// A shim that was told to end is gone within this.
+pub const SHIM_END_SECONDS_MAX: Duration = Duration::from_secs(15);
+
+/// Times a template that turns out unusable is made again within one command.
+pub const TEMPLATE_REMAKES_MAX: u32 = 1;
+
+/// `--version` of a VMM answers within this.
+pub const VMM_VERSION_SECONDS_MAX: Duration = Duration::from_secs(10);
+
+/// Size of a VM's disk as the guest sees it; on the host it takes what was written.
+pub const SCRATCH_BYTES: u64 = 32 * 1024 * 1024 * 1024;

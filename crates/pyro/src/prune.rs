@@ -1,0 +1,103 @@
+//! Templates that nothing can use any more. A running VM keeps the files of its template until it ends,
+//! whatever is removed here.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use pyro_store::{FileLock, LockMode};
+
+use crate::template::{family, unusable};
+use crate::{Failure, Pyro};
+
+impl Pyro {
+    /// Removes templates of environments that are gone or have changed, of another agent or QEMU, and drafts
+    /// that a crash left; gives the bytes freed.
+    pub(crate) fn prune_templates(&self) -> Result<u64, Failure> {
+        let useful = self.useful_families();
+        let Ok(families) = fs::read_dir(self.config.directories.templates()) else { return Ok(0) };
+        let mut freed = 0;
+        for family in families.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
+            let name = family.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if useful.contains(name) {
+                freed += remove_idle_drafts(&family)?;
+            } else {
+                freed += disk_bytes(&family);
+                fs::remove_dir_all(&family).map_err(|error| unusable(&family, error))?;
+            }
+        }
+        Ok(freed)
+    }
+
+    fn useful_families(&self) -> BTreeSet<String> {
+        let Ok(qemu) = self.qemu() else { return BTreeSet::new() };
+        let vmm = format!("qemu {}", qemu.version());
+        pyro_image::list(&self.cache())
+            .into_iter()
+            .filter_map(|(_, installed)| installed.ok())
+            .filter_map(|environment| Some(family(&self.kit(&environment).ok()?, &environment, &vmm)))
+            .collect()
+    }
+}
+
+/// Removes what unfinished makings of one template left; the caller holds the template's lock.
+pub(crate) fn remove_drafts(template: &Path) -> Result<u64, Failure> {
+    let (Some(family), Some(key)) = (template.parent(), template.file_name().and_then(|name| name.to_str())) else {
+        return Ok(0);
+    };
+    let prefix = format!(".{key}.");
+    let mut freed = 0;
+    for draft in fs::read_dir(family).into_iter().flatten().flatten() {
+        if draft.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
+            freed += disk_bytes(&draft.path());
+            fs::remove_dir_all(draft.path()).map_err(|error| unusable(&draft.path(), error))?;
+        }
+    }
+    Ok(freed)
+}
+
+/// The same for every template that nobody makes right now.
+fn remove_idle_drafts(family: &Path) -> Result<u64, Failure> {
+    let mut freed = 0;
+    for entry in fs::read_dir(family).into_iter().flatten().flatten() {
+        let lock = entry.path();
+        if lock.extension().is_some_and(|extension| extension == "lock")
+            && let Ok(_idle) = FileLock::try_take(&lock, LockMode::Exclusive)
+        {
+            freed += remove_drafts(&lock.with_extension(""))?;
+        }
+    }
+    Ok(freed)
+}
+
+/// Bytes that files of a directory take on disk; sparse ones take less than their length.
+fn disk_bytes(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
+        .map(|(path, metadata)| if metadata.is_dir() { disk_bytes(&path) } else { metadata.blocks() * 512 })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only drafts of that very template go, and only when nobody makes it.
+    #[test]
+    fn drafts_of_others_stay() {
+        let family = tempfile::tempdir().unwrap();
+        for name in [".aa.x1", ".bb.x2", "aa"] {
+            fs::create_dir(family.path().join(name)).unwrap();
+        }
+        let busy = FileLock::take(&family.path().join("bb.lock"), LockMode::Exclusive).unwrap();
+        fs::write(family.path().join("aa.lock"), b"").unwrap();
+        remove_idle_drafts(family.path()).unwrap();
+        let left = |name: &str| family.path().join(name).exists();
+        assert!(!left(".aa.x1") && left(".bb.x2") && left("aa"));
+        drop(busy);
+        remove_idle_drafts(family.path()).unwrap();
+        assert!(!family.path().join(".bb.x2").exists());
+    }
+}

@@ -1,0 +1,95 @@
+//! Starting a shim and ending it. The shim is this same program under a hidden command; it gets one end
+//! of a socket as its standard input and everything else in its first message.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Stdio;
+
+use pyro_proto::shim;
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+
+use crate::connection::{Connection, lost, unexpected};
+use crate::limits::SHIM_END_SECONDS_MAX;
+use crate::{Code, Failure};
+
+/// A shim that this process started. Dropping it closes the connection, on which the shim ends its VM.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    pub(crate) connection: Connection,
+    child: Child,
+}
+
+impl Supervisor {
+    /// Starts a shim and has it bring its VM up.
+    pub(crate) async fn start(
+        program: &Path,
+        start: shim::Start,
+        on_event: impl FnMut(shim::Event),
+    ) -> Result<(Supervisor, shim::Started), Failure> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(cannot_start)?;
+        let child = Command::new(program)
+            .arg("shim")
+            .env_clear()
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .current_dir("/")
+            .spawn()
+            .map_err(cannot_start)?;
+        ours.set_nonblocking(true).map_err(cannot_start)?;
+        let connection = Connection::greet(UnixStream::from_std(ours).map_err(cannot_start)?).await?;
+        let mut supervisor = Supervisor { connection, child };
+        match supervisor.connection.request(&shim::Request::Start(Box::new(start)), on_event).await? {
+            shim::Reply::Started(started) => Ok((supervisor, started)),
+            shim::Reply::Failed(failure) => {
+                supervisor.ended().await;
+                Err(failure.into())
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Memory of the VMM that it shares with nothing, in KiB.
+    pub(crate) async fn private_kib(&mut self) -> Result<u64, Failure> {
+        match self.connection.request(&shim::Request::Status, |_| {}).await? {
+            shim::Reply::Status(status) => Ok(status.private_kib),
+            shim::Reply::Failed(failure) => Err(failure.into()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Ends the VM; returns once nothing of it is left.
+    pub(crate) async fn stop(mut self) -> Result<(), Failure> {
+        let reply = self.connection.request(&shim::Request::Stop, |_| {}).await;
+        self.ended().await;
+        match reply {
+            Ok(shim::Reply::Stopped) => Ok(()),
+            Ok(shim::Reply::Failed(failure)) => Err(failure.into()),
+            Ok(other) => Err(unexpected(&other)),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Waits for a shim that ends by itself: its cleaning up is done when it is gone.
+    pub(crate) async fn ended(&mut self) {
+        let gone = async {
+            self.connection.closed().await;
+            let _ = self.child.wait().await;
+        };
+        if tokio::time::timeout(SHIM_END_SECONDS_MAX, gone).await.is_err() {
+            // Its VM dies with it, and what it leaves the next command removes.
+            let _ = self.child.start_kill();
+            let _ = self.child.wait().await;
+        }
+    }
+}
+
+fn cannot_start(error: std::io::Error) -> Failure {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return lost(error);
+    }
+    Failure::new(Code::System, "the VM's supervisor could not be started")
+        .because(error)
+        .fix("check the limits on processes and open files (`ulimit -a`)")
+}

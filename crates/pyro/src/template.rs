@@ -1,0 +1,219 @@
+//! Templates: which one a VM needs, and making it once.
+
+use std::path::{Path, PathBuf};
+
+use pyro_image::{GuestKit, InstalledEnvironment};
+use pyro_proto::shim::{Accelerator, HostPath, Machine, Purpose};
+use pyro_store::{FileLock, LockMode};
+use pyro_vmm::{KeyInputs, Qemu, TemplateKey};
+
+use crate::environments::image_failure;
+use crate::failure::chain;
+use crate::host::KvmVerdict;
+use crate::limits::SCRATCH_BYTES;
+use crate::launch::new_id;
+use crate::supervisor::Supervisor;
+use crate::{prune, AcceleratorChoice, Code, Failure, Pyro, Shape};
+
+/// Everything that a VM of one environment and shape is made of.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    pub(crate) environment: String,
+    pub(crate) machine: Machine,
+    pub(crate) key: TemplateKey,
+    pub(crate) template: PathBuf,
+    pub(crate) base: PathBuf,
+    pub(crate) blank: PathBuf,
+}
+
+impl Guest {
+    pub(crate) fn has_template(&self) -> bool {
+        self.template.is_dir()
+    }
+
+    pub(crate) fn accelerator(&self) -> Accelerator {
+        self.machine.accelerator
+    }
+}
+
+impl Pyro {
+    /// Works out what a VM needs; tries KVM when nobody has yet.
+    pub(crate) async fn guest(&self, environment: &InstalledEnvironment, shape: Shape) -> Result<Guest, Failure> {
+        let qemu = self.qemu()?;
+        let kit = self.kit(environment)?;
+        let accelerator = self.proven_accelerator(&qemu, &kit).await?;
+        let blank = self.blank_disk()?;
+        let vmm = format!("qemu {}", qemu.version());
+        let vmm_shape = pyro_vmm::Shape::new(vmm_accelerator(accelerator), shape.vcpu_count.into(), shape.memory_mib)
+            .map_err(|error| Failure::new(Code::InvalidArgument, chain(&error)))?;
+        let (kit_digest, base_digest) = (kit.digest.to_string(), environment.manifest().rootfs.digest.to_string());
+        let parts = [("kit", kit_digest.as_str()), ("base", base_digest.as_str()), ("release", RELEASE)];
+        let key = TemplateKey::new(&KeyInputs { shape: vmm_shape, vmm: &vmm, parts: &parts });
+        Ok(Guest {
+            environment: environment.name().to_string(),
+            template: self.config.directories.templates().join(family(&kit, environment, &vmm)).join(key.as_str()),
+            key,
+            machine: machine(&qemu, &kit, accelerator, shape),
+            base: environment.rootfs(),
+            blank,
+        })
+    }
+
+    /// Boots the guest once and saves it, unless another process has done so meanwhile.
+    pub(crate) async fn make_template(&self, guest: &Guest) -> Result<(), Failure> {
+        let _lock = self.template_lock(&guest.template).await?;
+        if guest.has_template() {
+            return Ok(());
+        }
+        prune::remove_drafts(&guest.template)?;
+        let purpose = Purpose::MakeTemplate {
+            template: HostPath::from(guest.template.as_path()),
+            template_key: guest.key.as_str().to_owned(),
+            base: HostPath::from(guest.base.as_path()),
+            blank: HostPath::from(guest.blank.as_path()),
+        };
+        let start = self.start(&new_id()?, &guest.environment, guest.machine.clone(), purpose);
+        let (mut supervisor, _) = Supervisor::start(&self.config.program, start, |_| {}).await?;
+        supervisor.ended().await;
+        Ok(())
+    }
+
+    /// Removes a template that cannot be used. VMs that run on it keep its files until they end.
+    pub(crate) fn discard_template(&self, guest: &Guest) -> Result<(), Failure> {
+        match std::fs::remove_dir_all(&guest.template) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::new(
+                Code::StateUnusable,
+                format!("the damaged template {} cannot be removed", guest.template.display()),
+            )
+            .because(error)
+            .fix("remove it by hand")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The accelerator, after KVM was tried where it has to be.
+    pub(crate) async fn proven_accelerator(&self, qemu: &Qemu, kit: &GuestKit) -> Result<Accelerator, Failure> {
+        if let Some(accelerator) = self.accelerator(qemu)? {
+            return Ok(accelerator);
+        }
+        let verdict = self.try_kvm(qemu, kit).await?;
+        self.set_kvm_verdict(qemu, &verdict)?;
+        Ok(if verdict.usable { Accelerator::Kvm } else { Accelerator::Tcg })
+    }
+
+    /// Runs a guest under KVM until its agent answers, in bounded time: a device node proves nothing.
+    async fn try_kvm(&self, qemu: &Qemu, kit: &GuestKit) -> Result<KvmVerdict, Failure> {
+        match self.probe(qemu, kit, Accelerator::Kvm).await {
+            Ok(timings) => {
+                let total: u64 = timings.iter().map(|(_, us)| us).sum();
+                Ok(KvmVerdict { usable: true, reason: format!("a guest ran in {} ms", total / 1000) })
+            }
+            Err(failure) => Ok(KvmVerdict { usable: false, reason: failure.message }),
+        }
+    }
+
+    /// Boots a guest without disks until its agent answers; gives what each step took.
+    pub(crate) async fn probe(
+        &self,
+        qemu: &Qemu,
+        kit: &GuestKit,
+        accelerator: Accelerator,
+    ) -> Result<Vec<(String, u64)>, Failure> {
+        let proven = self.config.accelerator != AcceleratorChoice::Auto || accelerator == Accelerator::Tcg;
+        let start = self.bare_start(qemu, kit, accelerator, Purpose::Probe { proven })?;
+        let (mut supervisor, started) = Supervisor::start(&self.config.program, start, |_| {}).await?;
+        supervisor.ended().await;
+        Ok(started.timings)
+    }
+
+    /// A start without environment and template: for probes and builders.
+    pub(crate) fn bare_start(
+        &self,
+        qemu: &Qemu,
+        kit: &GuestKit,
+        accelerator: Accelerator,
+        purpose: Purpose,
+    ) -> Result<pyro_proto::shim::Start, Failure> {
+        Ok(self.start(&new_id()?, "", machine(qemu, kit, accelerator, BARE_SHAPE), purpose))
+    }
+
+    /// Kernel and initramfs for an environment.
+    pub(crate) fn kit(&self, environment: &InstalledEnvironment) -> Result<GuestKit, Failure> {
+        let kernel = environment.kernel(&self.cache()).map_err(image_failure)?;
+        self.kit_of(&kernel)
+    }
+
+    /// The blank disk under every VM's own, made at first use.
+    pub(crate) fn blank_disk(&self) -> Result<PathBuf, Failure> {
+        let path = self.config.directories.blank_disk();
+        if path.exists() {
+            return Ok(path);
+        }
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        std::fs::create_dir_all(parent).map_err(|error| unusable(parent, error))?;
+        let _lock = FileLock::take(&parent.join("lock"), LockMode::Exclusive)
+            .map_err(|error| Failure::new(Code::StateUnusable, chain(&error)))?;
+        if !path.exists() {
+            pyro_vmm::create_blank(&path, SCRATCH_BYTES, &self.config.search_path).map_err(|error| {
+                Failure::new(Code::ToolMissing, "the blank disk of VMs could not be made")
+                    .because(chain(&error))
+                    .fix("install e2fsprogs and free some space, then run the command again")
+            })?;
+        }
+        Ok(path)
+    }
+
+    /// One process makes a template; others wait for it, without holding up this one's signals.
+    async fn template_lock(&self, template: &Path) -> Result<FileLock, Failure> {
+        let parent = template.parent().unwrap_or(template);
+        std::fs::create_dir_all(parent).map_err(|error| unusable(parent, error))?;
+        let path = template.with_extension("lock");
+        let taken = tokio::task::spawn_blocking(move || FileLock::take(&path, LockMode::Exclusive)).await;
+        match taken {
+            Ok(Ok(lock)) => Ok(lock),
+            Ok(Err(error)) => Err(Failure::new(Code::StateUnusable, chain(&error))),
+            Err(error) => Err(Failure::new(Code::System, "waiting for a template failed").because(error)),
+        }
+    }
+}
+
+/// Templates of one environment, kernel, agent and QEMU lie together, whatever their shapes: they are
+/// useful, and useless, together.
+pub(crate) fn family(kit: &GuestKit, environment: &InstalledEnvironment, vmm: &str) -> String {
+    let manifest = environment.manifest();
+    let text = format!("{}\n{}\n{vmm}\n{RELEASE}\n", kit.digest, manifest.rootfs.digest);
+    pyro_image::Digest::of(text.as_bytes()).short()
+}
+
+/// Another release may ask other things of a guest before it is saved.
+const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
+/// Probes and builders get what a Debian guest needs to unpack with room for its page cache.
+const BARE_SHAPE: Shape = Shape { vcpu_count: 1, memory_mib: 1024 };
+
+fn machine(qemu: &Qemu, kit: &GuestKit, accelerator: Accelerator, shape: Shape) -> Machine {
+    Machine {
+        vmm_path: HostPath::from(qemu.path()),
+        vmm_version: qemu.version().to_string(),
+        accelerator,
+        vcpu_count: shape.vcpu_count,
+        memory_mib: shape.memory_mib,
+        kernel: HostPath::from(kit.kernel.as_path()),
+        initrd: HostPath::from(kit.initrd.as_path()),
+    }
+}
+
+fn vmm_accelerator(accelerator: Accelerator) -> pyro_vmm::Accelerator {
+    match accelerator {
+        Accelerator::Kvm => pyro_vmm::Accelerator::Kvm,
+        Accelerator::Tcg => pyro_vmm::Accelerator::Tcg,
+    }
+}
+
+pub(crate) fn unusable(path: &Path, error: std::io::Error) -> Failure {
+    let code = match error.kind() {
+        std::io::ErrorKind::StorageFull => Code::NoSpace,
+        _ => Code::StateUnusable,
+    };
+    Failure::new(code, format!("{} cannot be used", path.display())).because(error)
+}
