@@ -1,0 +1,79 @@
+//! Failures and JSON as people and programs see them.
+
+use std::io;
+
+use pyro::Failure;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::exit::Status;
+use crate::terminal;
+use crate::untrusted::printable;
+
+/// Prints one JSON object: two spaces of indent, keys sorted.
+pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
+    // Through a value, whose maps keep their keys sorted.
+    let value = serde_json::to_value(value)?;
+    terminal::result(&serde_json::to_string_pretty(&value)?)
+}
+
+/// Tells of a failure, as JSON on standard output where JSON was asked for, and gives the exit code.
+pub(crate) fn failure(failure: &Failure, as_json: bool) -> Status {
+    if as_json {
+        let _ = json(&failure_value(failure));
+    } else {
+        terminal::error(&printable(failure.to_string().as_bytes()));
+        show_console(&failure.console);
+    }
+    Status::of_failure(failure)
+}
+
+/// `{"error": {"code", "message", "cause", "remediation"}}`
+fn failure_value(failure: &Failure) -> Value {
+    let mut error = json!({
+        "code": failure.code,
+        "message": failure.message,
+        "cause": failure.cause,
+        "remediation": failure.remediation,
+    });
+    if let (false, Some(error)) = (failure.console.is_empty(), error.as_object_mut()) {
+        error.insert("console".to_owned(), String::from_utf8_lossy(&failure.console).into());
+    }
+    json!({ "error": error })
+}
+
+fn show_console(console: &[u8]) {
+    let text = printable(console);
+    if text.trim().is_empty() {
+        return;
+    }
+    terminal::note("end of the guest's console:");
+    for line in text.trim_end().lines() {
+        terminal::note(&format!("  | {line}"));
+    }
+}
+
+/// Writing a result failed: the reader left, which is no failure of ours to speak of.
+pub(crate) fn written(result: io::Result<()>) -> Status {
+    match result {
+        Ok(()) => Status::SUCCESS,
+        Err(_) => Status::BROKEN_PIPE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyro::Code;
+
+    /// The form of an error is fixed, and codes are kebab-case.
+    #[test]
+    fn errors_have_one_form() {
+        let failure = Failure::new(Code::EnvironmentUnknown, "no environment `debian:13`").fix("try `debian:12`");
+        let text = serde_json::to_string(&failure_value(&failure)).unwrap();
+        assert_eq!(
+            text,
+            r#"{"error":{"cause":null,"code":"environment-unknown","message":"no environment `debian:13`","remediation":"try `debian:12`"}}"#
+        );
+    }
+}

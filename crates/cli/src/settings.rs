@@ -1,0 +1,113 @@
+//! Where this person's things are, from the environment: the one place that reads it.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use pyro::{AcceleratorChoice, Code, Config, Directories, Failure};
+
+/// Used where `PATH` is not set at all, as in a bare service.
+const SEARCH_PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Reads the settings; `accelerator` is the flag's value, which goes before the variable's.
+pub(crate) fn from_environment(accelerator: Option<AcceleratorChoice>) -> Result<Config, Failure> {
+    let lookup = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    let accelerator = match accelerator {
+        Some(choice) => choice,
+        None => accelerator_of(lookup("PYRO_ACCELERATOR"))?,
+    };
+    Ok(Config {
+        directories: directories(lookup)?,
+        accelerator,
+        vmm: lookup("PYRO_QEMU").map(PathBuf::from),
+        search_path: lookup("PATH").unwrap_or_else(|| SEARCH_PATH_DEFAULT.into()),
+        program: env::current_exe().map_err(|error| {
+            Failure::new(Code::System, "this program's own file cannot be found").because(error)
+        })?,
+    })
+}
+
+fn accelerator_of(value: Option<OsString>) -> Result<AcceleratorChoice, Failure> {
+    let Some(value) = value else { return Ok(AcceleratorChoice::Auto) };
+    value.to_str().and_then(AcceleratorChoice::parse).ok_or_else(|| {
+        Failure::new(Code::InvalidArgument, format!("PYRO_ACCELERATOR is {value:?}"))
+            .fix("set it to auto, kvm or tcg")
+    })
+}
+
+fn directories(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Directories, Failure> {
+    let place = |own: &str, xdg: &str, under_home: &str| {
+        lookup(own).map(PathBuf::from).map(absolute).or_else(|| {
+            // The XDG base directory specification has relative values ignored.
+            let xdg = lookup(xdg).map(PathBuf::from).filter(|path| path.is_absolute());
+            xdg.or_else(|| lookup("HOME").map(|home| PathBuf::from(home).join(under_home)))
+                .map(|base| Ok(base.join("pyro")))
+        })
+    };
+    let homeless = || {
+        Failure::new(Code::StateUnusable, "HOME is not set")
+            .fix("set HOME, or PYRO_STATE_DIR and PYRO_CACHE_DIR")
+    };
+    let state = place("PYRO_STATE_DIR", "XDG_STATE_HOME", ".local/state").ok_or_else(homeless)??;
+    let cache = place("PYRO_CACHE_DIR", "XDG_CACHE_HOME", ".cache").ok_or_else(homeless)??;
+    let runtime = match lookup("PYRO_RUNTIME_DIR") {
+        Some(own) => absolute(PathBuf::from(own))?,
+        None => match lookup("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute()) {
+            Some(xdg) => xdg.join("pyro"),
+            None => state.join("run"),
+        },
+    };
+    Ok(Directories { state, cache, runtime })
+}
+
+/// A relative directory is meant from here, and shims run elsewhere.
+fn absolute(path: PathBuf) -> Result<PathBuf, Failure> {
+    std::path::absolute(&path).map_err(|error| {
+        Failure::new(Code::StateUnusable, format!("the directory {} cannot be used", path.display()))
+            .because(error)
+    })
+}
+
+/// Whether colors are unwanted (no-color.org: any non-empty value).
+pub(crate) fn colors_unwanted() -> bool {
+    let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    set("NO_COLOR") || env::var_os("TERM").as_deref() == Some(OsStr::new("dumb"))
+}
+
+/// The terminal type a guest's terminal inherits.
+pub(crate) fn terminal_type() -> String {
+    env::var("TERM").ok().filter(|term| !term.is_empty()).unwrap_or_else(|| "xterm".to_owned())
+}
+
+/// The value of a variable that is handed on by name alone, as `--env NAME` does.
+pub(crate) fn inherited(name: &OsStr) -> Option<OsString> {
+    env::var_os(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(variables: &[(&str, &str)]) -> Result<Directories, Failure> {
+        directories(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value)))
+    }
+
+    /// Own variables go before XDG's, XDG's before HOME; relative XDG values do not count.
+    #[test]
+    fn precedence_is_that_of_xdg() {
+        let home = resolve(&[("HOME", "/home/a")]).unwrap();
+        assert_eq!(home.state, PathBuf::from("/home/a/.local/state/pyro"));
+        assert_eq!(home.cache, PathBuf::from("/home/a/.cache/pyro"));
+        assert_eq!(home.runtime, PathBuf::from("/home/a/.local/state/pyro/run"));
+        let xdg = [("HOME", "/h"), ("XDG_CACHE_HOME", "/x"), ("XDG_RUNTIME_DIR", "/r"), ("XDG_STATE_HOME", "rel")];
+        let xdg = resolve(&xdg).unwrap();
+        assert_eq!((xdg.cache, xdg.runtime), (PathBuf::from("/x/pyro"), PathBuf::from("/r/pyro")));
+        assert_eq!(xdg.state, PathBuf::from("/h/.local/state/pyro"));
+        let own = [("PYRO_STATE_DIR", "/s"), ("PYRO_CACHE_DIR", "/c"), ("PYRO_RUNTIME_DIR", "/run/p")];
+        assert_eq!(
+            resolve(&own).unwrap(),
+            Directories { state: "/s".into(), cache: "/c".into(), runtime: "/run/p".into() }
+        );
+        assert_eq!(resolve(&[]).unwrap_err().code, Code::StateUnusable);
+    }
+}
