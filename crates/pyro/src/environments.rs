@@ -218,6 +218,9 @@ impl Pyro {
     /// Has a VM write a root image: as root, on a real kernel, whoever the user is.
     async fn write_root(&self, job: &WriteJob, cancel: &Cancel) -> Result<u64, Failure> {
         let qemu = self.qemu()?;
+        if self.accelerator(&qemu)?.is_none() {
+            let _ = job.news.send(WriteNews::Note("trying whether KVM runs a guest here"));
+        }
         let accelerator = self.proven_accelerator(&qemu, &job.kit).await?;
         let purpose = Purpose::WriteRoot {
             archive: HostPath::from(job.tar.as_path()),

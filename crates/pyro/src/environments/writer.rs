@@ -26,6 +26,7 @@ pub(super) struct WriteJob {
 /// What the asynchronous side tells.
 #[derive(Debug)]
 pub(super) enum WriteNews {
+    Note(&'static str),
     Progress { done: u64, total: u64 },
     Done(Result<u64, Failure>),
 }
@@ -56,6 +57,7 @@ impl RootWriter for VmWriter {
         self.jobs.send(WriteJob { tar, tar_bytes: job.tar_bytes, image, kit, news: sender })?;
         loop {
             match news.recv_timeout(CANCEL_POLL) {
+                Ok(WriteNews::Note(text)) => progress.note(text),
                 Ok(WriteNews::Progress { done, total }) => progress.advance(done, Some(total)),
                 Ok(WriteNews::Done(written)) => return Ok(RootReport { entries: written? }),
                 Err(blocking::RecvTimeoutError::Timeout) => cancel.check()?,
