@@ -36,7 +36,9 @@ fn build(workspace: &Path, target_directory: &Path) -> Result<PathBuf, Box<dyn E
         .current_dir(workspace)
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
     // What the outer build was told is not meant for this one: wrappers of clippy, flags of coverage.
-    for name in ["RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET"] {
+    for name in
+        ["RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET"]
+    {
         cargo.env_remove(name);
     }
     let status = cargo.status()?;

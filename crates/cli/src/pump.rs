@@ -52,7 +52,11 @@ pub(crate) struct Streams {
 }
 
 /// Pumps until the command ends.
-pub(crate) async fn pump(mut execution: Execution<'_>, streams: Streams, interrupts: &mut Interrupts) -> Ended {
+pub(crate) async fn pump(
+    mut execution: Execution<'_>,
+    streams: Streams,
+    interrupts: &mut Interrupts,
+) -> Ended {
     let mut stdin = streams.stdin.then(read_stdin);
     let mut waiting_input: Vec<u8> = Vec::new();
     let mut waiting_output: Option<Output> = None;
@@ -99,7 +103,8 @@ pub(crate) async fn pump(mut execution: Execution<'_>, streams: Streams, interru
         }
     };
     drop(writer);
-    let written = tokio::task::spawn_blocking(move || thread.join().unwrap_or_else(|_| Ok(Captured::default())));
+    let written =
+        tokio::task::spawn_blocking(move || thread.join().unwrap_or_else(|_| Ok(Captured::default())));
     tokio::select! {
         signal = interrupts.next() => Ended::Signal(signal),
         written = written => match written {
@@ -128,13 +133,17 @@ type Writer = JoinHandle<std::io::Result<Captured>>;
 fn spawn_writer(capture: bool) -> std::io::Result<(mpsc::Sender<Output>, Writer)> {
     let (sender, receiver) = mpsc::channel(OUTPUT_PIECES);
     let (stdout, stderr) = (terminal::raw_stdout()?, terminal::raw_stderr()?);
-    let thread = std::thread::Builder::new().name("output".to_owned()).spawn(move || {
-        if capture { Ok(keep(receiver)) } else { write(receiver, stdout, stderr) }
-    })?;
+    let thread = std::thread::Builder::new()
+        .name("output".to_owned())
+        .spawn(move || if capture { Ok(keep(receiver)) } else { write(receiver, stdout, stderr) })?;
     Ok((sender, thread))
 }
 
-fn write(mut outputs: mpsc::Receiver<Output>, mut stdout: File, mut stderr: File) -> std::io::Result<Captured> {
+fn write(
+    mut outputs: mpsc::Receiver<Output>,
+    mut stdout: File,
+    mut stderr: File,
+) -> std::io::Result<Captured> {
     while let Some(output) = outputs.blocking_recv() {
         match output {
             Output::Stdout(bytes) => stdout.write_all(&bytes)?,

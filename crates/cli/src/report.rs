@@ -69,7 +69,8 @@ mod tests {
     /// The form of an error is fixed, and codes are kebab-case.
     #[test]
     fn errors_have_one_form() {
-        let failure = Failure::new(Code::EnvironmentUnknown, "no environment `debian:13`").fix("try `debian:12`");
+        let failure =
+            Failure::new(Code::EnvironmentUnknown, "no environment `debian:13`").fix("try `debian:12`");
         let text = serde_json::to_string(&failure_value(&failure)).unwrap();
         assert_eq!(
             text,

@@ -89,7 +89,9 @@ mod tests {
     use super::*;
 
     fn resolve(variables: &[(&str, &str)]) -> Result<Directories, Failure> {
-        directories(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value)))
+        directories(|name| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        })
     }
 
     /// Own variables go before XDG's, XDG's before HOME; relative XDG values do not count.
@@ -99,7 +101,8 @@ mod tests {
         assert_eq!(home.state, PathBuf::from("/home/a/.local/state/pyro"));
         assert_eq!(home.cache, PathBuf::from("/home/a/.cache/pyro"));
         assert_eq!(home.runtime, PathBuf::from("/home/a/.local/state/pyro/run"));
-        let xdg = [("HOME", "/h"), ("XDG_CACHE_HOME", "/x"), ("XDG_RUNTIME_DIR", "/r"), ("XDG_STATE_HOME", "rel")];
+        let xdg =
+            [("HOME", "/h"), ("XDG_CACHE_HOME", "/x"), ("XDG_RUNTIME_DIR", "/r"), ("XDG_STATE_HOME", "rel")];
         let xdg = resolve(&xdg).unwrap();
         assert_eq!((xdg.cache, xdg.runtime), (PathBuf::from("/x/pyro"), PathBuf::from("/r/pyro")));
         assert_eq!(xdg.state, PathBuf::from("/h/.local/state/pyro"));

@@ -133,5 +133,6 @@ pub(crate) fn bar_style() -> ProgressStyle {
 
 /// The look of work whose end is not known.
 pub(crate) fn spinner_style() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner} {msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner())
+    ProgressStyle::with_template("{spinner} {msg} {elapsed}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

@@ -139,7 +139,8 @@ fn percentile(sorted: &[f64], percent: usize) -> f64 {
 
 async fn one_vm(pyro: &Pyro, environment: &str, collected: &mut Collected) -> Result<(), Failure> {
     let mut vm = launch(pyro, environment).await?;
-    let step = |name: &str| vm.timings().iter().filter(|(step, _)| step == name).map(|(_, us)| *us).sum::<u64>();
+    let step =
+        |name: &str| vm.timings().iter().filter(|(step, _)| step == name).map(|(_, us)| *us).sum::<u64>();
     let fork: u64 = ["vmm_spawn", "vmm_ready", "state_load", "hello"].into_iter().map(step).sum();
     collected.fork.add(Duration::from_micros(fork));
     collected.launch.add(Duration::from_micros(step("launch")));
@@ -222,7 +223,10 @@ mod tests {
     #[test]
     fn percentiles_are_measured_values() {
         let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
-        assert_eq!((percentile(&hundred, 50), percentile(&hundred, 95), percentile(&hundred, 99)), (50.0, 95.0, 99.0));
+        assert_eq!(
+            (percentile(&hundred, 50), percentile(&hundred, 95), percentile(&hundred, 99)),
+            (50.0, 95.0, 99.0)
+        );
         assert_eq!((percentile(&[7.0], 99), percentile(&[], 50)), (7.0, 0.0));
     }
 }

@@ -112,9 +112,12 @@ impl Connection {
         let stream = StreamId(self.streams);
         let payload = encode(request).map_err(lost)?;
         if payload.len() > Kind::Open.payload_bytes_max() {
-            return Err(Failure::new(Code::InvalidArgument, "the command's arguments and environment are too long")
-                .because(format!("{} bytes, a Linux process takes at most 2 MiB", payload.len()))
-                .fix("pass the data on standard input instead"));
+            return Err(Failure::new(
+                Code::InvalidArgument,
+                "the command's arguments and environment are too long",
+            )
+            .because(format!("{} bytes, a Linux process takes at most 2 MiB", payload.len()))
+            .fix("pass the data on standard input instead"));
         }
         self.send(Frame { stream, kind: Kind::Open, payload })?;
         Ok(stream)
@@ -214,5 +217,7 @@ pub(crate) fn unexpected(reply: &shim::Reply) -> Failure {
 
 /// The shim is gone or talks nonsense.
 pub(crate) fn lost(cause: impl std::fmt::Display) -> Failure {
-    Failure::new(Code::SupervisorLost, "the VM's supervisor was lost").because(cause).fix("run the command again")
+    Failure::new(Code::SupervisorLost, "the VM's supervisor was lost")
+        .because(cause)
+        .fix("run the command again")
 }

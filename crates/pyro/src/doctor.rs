@@ -189,7 +189,9 @@ impl Examination {
         pyro.store.forget_facts("")?;
         self.report.fixed.push("forgot what was known of KVM and QEMU: they are tried anew".to_owned());
         let freed = pyro.prune()?;
-        self.report.fixed.push(format!("removed unused environments, kernels and templates: {} MiB", freed >> 20));
+        self.report
+            .fixed
+            .push(format!("removed unused environments, kernels and templates: {} MiB", freed >> 20));
         Ok(())
     }
 
@@ -211,7 +213,11 @@ impl Examination {
         }
         if self.report.disk.free_bytes < DISK_FREE_BYTES_MIN {
             self.issue(
-                format!("only {} MiB are free in {}", self.report.disk.free_bytes >> 20, self.report.disk.path.display()),
+                format!(
+                    "only {} MiB are free in {}",
+                    self.report.disk.free_bytes >> 20,
+                    self.report.disk.path.display()
+                ),
                 "free some space, or point PYRO_CACHE_DIR and PYRO_STATE_DIR at a larger disk".to_owned(),
             );
         }
@@ -250,12 +256,16 @@ impl Examination {
     fn accelerator(&mut self, pyro: &Pyro, qemu: &Qemu) -> Result<(), Failure> {
         let verdict = pyro.kvm_verdict(qemu)?;
         match (&verdict, self.report.kvm.usable) {
-            (Some(verdict), _) => self.report.kvm.usable = if verdict.usable { Check::Yes } else { Check::No },
+            (Some(verdict), _) => {
+                self.report.kvm.usable = if verdict.usable { Check::Yes } else { Check::No }
+            }
             (None, _) => {}
         }
         let (name, reason) = match pyro.accelerator(qemu) {
             Ok(Some(Accelerator::Kvm)) => ("kvm", "a guest has run on it".to_owned()),
-            Ok(Some(Accelerator::Tcg)) => ("tcg", self.why_emulated(pyro.config.accelerator, verdict.as_ref())),
+            Ok(Some(Accelerator::Tcg)) => {
+                ("tcg", self.why_emulated(pyro.config.accelerator, verdict.as_ref()))
+            }
             Ok(None) => ("unknown", "KVM is tried when the first VM starts".to_owned()),
             Err(failure) => {
                 self.fatal(&failure);
@@ -287,9 +297,11 @@ impl Examination {
         if !kvm.exists {
             "use a machine with KVM for more speed and a hardware boundary".to_owned()
         } else if !(kvm.readable && kvm.writable) {
-            "add the user to the group of /dev/kvm: `sudo usermod -aG kvm $USER`, then log in again".to_owned()
+            "add the user to the group of /dev/kvm: `sudo usermod -aG kvm $USER`, then log in again"
+                .to_owned()
         } else if verdict.is_some() {
-            "enable (nested) virtualization for this machine, then `pyro doctor --fix` tries KVM anew".to_owned()
+            "enable (nested) virtualization for this machine, then `pyro doctor --fix` tries KVM anew"
+                .to_owned()
         } else {
             "leave out --accelerator tcg".to_owned()
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyro_image::{
-    Agent, Cache, Cancel, DiskError, EnvironmentName, GuestKit, InstalledEnvironment, InstalledError, Kernel, Phase,
-    Progress, PullRequest, Tools,
+    Agent, Cache, Cancel, DiskError, EnvironmentName, GuestKit, InstalledEnvironment, InstalledError, Kernel,
+    Phase, Progress, PullRequest, Tools,
 };
 use pyro_proto::shim::{Event, HostPath, Purpose};
 use serde::Serialize;
@@ -113,7 +113,10 @@ impl Pyro {
             description: name.spec().description.to_owned(),
             installed: InstalledEnvironment::open(&cache, name).is_ok(),
         });
-        Catalog { catalog_version: pyro_image::CATALOG_VERSION.to_owned(), environments: environments.collect() }
+        Catalog {
+            catalog_version: pyro_image::CATALOG_VERSION.to_owned(),
+            environments: environments.collect(),
+        }
     }
 
     /// Whether an environment of the catalog is installed, whole.
@@ -180,7 +183,8 @@ impl Pyro {
     /// Removes an installed environment and the templates made of it; gives the bytes freed.
     pub fn remove(&self, name: &str) -> Result<u64, Failure> {
         let name = parse_name(name)?;
-        let freed = pyro_image::remove(&self.cache(), name, &self.tools()).map_err(failures::remove_failure)?;
+        let freed =
+            pyro_image::remove(&self.cache(), name, &self.tools()).map_err(failures::remove_failure)?;
         Ok(freed + self.prune_templates()?)
     }
 
@@ -208,7 +212,9 @@ impl Pyro {
     pub(crate) fn kit_of(&self, kernel: &Kernel) -> Result<GuestKit, Failure> {
         pyro_image::ensure_guest(&self.cache(), kernel, agent()).map_err(|error| {
             let code = match &error {
-                pyro_image::GuestError::Disk(DiskError::Full { .. } | DiskError::LowSpace { .. }) => Code::NoSpace,
+                pyro_image::GuestError::Disk(DiskError::Full { .. } | DiskError::LowSpace { .. }) => {
+                    Code::NoSpace
+                }
                 _ => Code::EnvironmentDamaged,
             };
             Failure::new(code, "the guest's initial file system could not be made").because(chain(&error))

@@ -206,7 +206,9 @@ impl From<shim::Failure> for Failure {
             From::GuestSilent => (Code::GuestSilent, Some("run the command again on a machine less busy")),
             From::GuestPanicked => (Code::GuestPanicked, None),
             From::GuestEnded => (Code::GuestEnded, None),
-            From::GuestFaulty => (Code::GuestFaulty, Some("what ran in this VM tampered with its agent: trust nothing of it")),
+            From::GuestFaulty => {
+                (Code::GuestFaulty, Some("what ran in this VM tampered with its agent: trust nothing of it"))
+            }
             From::TemplateUnusable => (Code::TemplateUnusable, Some("run the command again")),
             From::NoSpace => (Code::NoSpace, Some("free some space and run the command again")),
             From::ArchiveDamaged => (Code::PullFailed, Some("pull again")),
@@ -229,7 +231,9 @@ impl From<agent::Failure> for Failure {
                 (Code::CommandNotFound, Some("check the spelling, or use an environment that has it"))
             }
             From::CommandNotExecutable => (Code::CommandNotExecutable, Some("check its mode and format")),
-            From::DirectoryMissing => (Code::DirectoryMissing, Some("choose a directory that exists in the guest")),
+            From::DirectoryMissing => {
+                (Code::DirectoryMissing, Some("choose a directory that exists in the guest"))
+            }
             From::UserUnknown => (Code::UserUnknown, Some("choose a user of the guest's /etc/passwd")),
             From::InvalidArgument => (Code::InvalidArgument, None),
             From::NoSpace => (Code::NoSpace, Some("the guest's disk is full: free some space in it")),
@@ -239,5 +243,24 @@ impl From<agent::Failure> for Failure {
         let mut mapped = Failure::new(code, failure.detail);
         mapped.remediation = fix.map(str::to_owned);
         mapped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every code is documented, and nothing is documented that is no code.
+    #[test]
+    fn codes_and_their_documentation_agree() {
+        let documentation = include_str!("../../../docs/errors.md");
+        let table = documentation.split("## Codes").nth(1).unwrap();
+        let documented: Vec<&str> =
+            table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        let known: Vec<String> = Code::ALL
+            .iter()
+            .map(|code| serde_json::to_value(code).unwrap().as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(documented, known);
     }
 }

@@ -31,7 +31,8 @@ pub(crate) fn run_as_anybody() -> Option<u32> {
 fn is_mapped(uid_map: &str, uid: u32) -> bool {
     uid_map.lines().any(|line| {
         let mut fields = line.split_ascii_whitespace().map(str::parse::<u64>);
-        let (Some(Ok(first)), Some(Ok(_)), Some(Ok(count))) = (fields.next(), fields.next(), fields.next()) else {
+        let (Some(Ok(first)), Some(Ok(_)), Some(Ok(count))) = (fields.next(), fields.next(), fields.next())
+        else {
             return false;
         };
         (first..first.saturating_add(count)).contains(&u64::from(uid))

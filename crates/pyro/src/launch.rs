@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use pyro_image::{Hold, InstalledEnvironment};
-use pyro_proto::shim::{Accelerator, HostPath, Machine, Purpose, Start, Started};
 use pyro_proto::agent;
+use pyro_proto::shim::{Accelerator, HostPath, Machine, Purpose, Start, Started};
 use pyro_store::VmId;
 
 use crate::connection::Execution;

@@ -43,7 +43,8 @@ impl Pyro {
 
 /// Removes what unfinished makings of one template left; the caller holds the template's lock.
 pub(crate) fn remove_drafts(template: &Path) -> Result<u64, Failure> {
-    let (Some(family), Some(key)) = (template.parent(), template.file_name().and_then(|name| name.to_str())) else {
+    let (Some(family), Some(key)) = (template.parent(), template.file_name().and_then(|name| name.to_str()))
+    else {
         return Ok(0);
     };
     let prefix = format!(".{key}.");

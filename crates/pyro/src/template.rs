@@ -10,10 +10,10 @@ use pyro_vmm::{KeyInputs, Qemu, TemplateKey};
 use crate::environments::image_failure;
 use crate::failure::chain;
 use crate::host::KvmVerdict;
-use crate::limits::SCRATCH_BYTES;
 use crate::launch::new_id;
+use crate::limits::SCRATCH_BYTES;
 use crate::supervisor::Supervisor;
-use crate::{prune, AcceleratorChoice, Code, Failure, Pyro, Shape};
+use crate::{AcceleratorChoice, Code, Failure, Pyro, Shape, prune};
 
 /// Everything that a VM of one environment and shape is made of.
 #[derive(Debug)]
@@ -38,20 +38,31 @@ impl Guest {
 
 impl Pyro {
     /// Works out what a VM needs; tries KVM when nobody has yet.
-    pub(crate) async fn guest(&self, environment: &InstalledEnvironment, shape: Shape) -> Result<Guest, Failure> {
+    pub(crate) async fn guest(
+        &self,
+        environment: &InstalledEnvironment,
+        shape: Shape,
+    ) -> Result<Guest, Failure> {
         let qemu = self.qemu()?;
         let kit = self.kit(environment)?;
         let accelerator = self.proven_accelerator(&qemu, &kit).await?;
         let blank = self.blank_disk()?;
         let vmm = format!("qemu {}", qemu.version());
-        let vmm_shape = pyro_vmm::Shape::new(vmm_accelerator(accelerator), shape.vcpu_count.into(), shape.memory_mib)
-            .map_err(|error| Failure::new(Code::InvalidArgument, chain(&error)))?;
-        let (kit_digest, base_digest) = (kit.digest.to_string(), environment.manifest().rootfs.digest.to_string());
+        let vmm_shape =
+            pyro_vmm::Shape::new(vmm_accelerator(accelerator), shape.vcpu_count.into(), shape.memory_mib)
+                .map_err(|error| Failure::new(Code::InvalidArgument, chain(&error)))?;
+        let (kit_digest, base_digest) =
+            (kit.digest.to_string(), environment.manifest().rootfs.digest.to_string());
         let parts = [("kit", kit_digest.as_str()), ("base", base_digest.as_str()), ("release", RELEASE)];
         let key = TemplateKey::new(&KeyInputs { shape: vmm_shape, vmm: &vmm, parts: &parts });
         Ok(Guest {
             environment: environment.name().to_string(),
-            template: self.config.directories.templates().join(family(&kit, environment, &vmm)).join(key.as_str()),
+            template: self
+                .config
+                .directories
+                .templates()
+                .join(family(&kit, environment, &vmm))
+                .join(key.as_str()),
             key,
             machine: machine(&qemu, &kit, accelerator, shape),
             base: environment.rootfs(),
@@ -92,7 +103,11 @@ impl Pyro {
     }
 
     /// The accelerator, after KVM was tried where it has to be.
-    pub(crate) async fn proven_accelerator(&self, qemu: &Qemu, kit: &GuestKit) -> Result<Accelerator, Failure> {
+    pub(crate) async fn proven_accelerator(
+        &self,
+        qemu: &Qemu,
+        kit: &GuestKit,
+    ) -> Result<Accelerator, Failure> {
         if let Some(accelerator) = self.accelerator(qemu)? {
             return Ok(accelerator);
         }

@@ -89,8 +89,8 @@ impl<M: Vmm> Bringup<'_, M> {
     async fn fork(&mut self, directory: &Path, key: &str, disks: Vec<Disk>) -> Result<Guest<M::Vm>, Failure> {
         (self.tell)(Event::Phase(Phase::Fork));
         let key = parse_key(key)?;
-        let template =
-            Template::open(directory, &key).map_err(|error| vmm_failed(&pyro_vmm::VmmError::Template(error)))?;
+        let template = Template::open(directory, &key)
+            .map_err(|error| vmm_failed(&pyro_vmm::VmmError::Template(error)))?;
         let machine = self.machine(disks)?;
         self.timeline.step("files");
         let vm = self.vmm.fork(&machine, &template).await.map_err(|error| vmm_failed(&error))?;
@@ -105,7 +105,12 @@ impl<M: Vmm> Bringup<'_, M> {
         Ok(guest)
     }
 
-    async fn make_template(&mut self, directory: &Path, key: &str, disks: Vec<Disk>) -> Result<Up<M::Vm>, Failure> {
+    async fn make_template(
+        &mut self,
+        directory: &Path,
+        key: &str,
+        disks: Vec<Disk>,
+    ) -> Result<Up<M::Vm>, Failure> {
         let key = parse_key(key)?;
         let machine = self.machine(disks)?;
         let draft = Draft::create(directory, machine.shape.memory_bytes())
@@ -171,8 +176,9 @@ impl<M: Vmm> Bringup<'_, M> {
     /// Waits for the agent's first word.
     async fn greet(&mut self, mut vm: M::Vm, patience: Duration) -> Result<Guest<M::Vm>, Failure> {
         (self.on_vmm)(vm.pid());
-        let channels =
-            vm.take_channels().ok_or_else(|| failure(FailureCode::System, "the VM has no channels to its guest"))?;
+        let channels = vm
+            .take_channels()
+            .ok_or_else(|| failure(FailureCode::System, "the VM has no channels to its guest"))?;
         let mut guest = Guest { vm, link: AgentLink::new(channels.control, channels.bulk) };
         let nonce = u64::from_le_bytes(random()?);
         let (vm, link) = (&mut guest.vm, &mut guest.link);
@@ -183,16 +189,20 @@ impl<M: Vmm> Bringup<'_, M> {
 
     fn machine(&self, disks: Vec<Disk>) -> Result<Machine, Failure> {
         let asked = &self.start.machine;
-        let shape =
-            pyro_vmm::Shape::new(accelerator(asked.accelerator), u32::from(asked.vcpu_count), asked.memory_mib)
-                .map_err(|error| system("the machine cannot be built", &error))?;
+        let shape = pyro_vmm::Shape::new(
+            accelerator(asked.accelerator),
+            u32::from(asked.vcpu_count),
+            asked.memory_mib,
+        )
+        .map_err(|error| system("the machine cannot be built", &error))?;
         let (kernel, initrd) = (asked.kernel.to_path(), asked.initrd.to_path());
         Ok(Machine { shape, kernel, initrd, kernel_arguments: Vec::new(), disks })
     }
 
     fn scratch_disk(&self, blank: &Path) -> Result<Disk, Failure> {
         let overlay = self.place.scratch();
-        let bytes = std::fs::metadata(blank).map_err(|error| system("the blank disk cannot be used", &error))?.len();
+        let bytes =
+            std::fs::metadata(blank).map_err(|error| system("the blank disk cannot be used", &error))?.len();
         pyro_vmm::create_overlay(&overlay, bytes)
             .map_err(|error| system("the VM's disk could not be made", &error))?;
         disk(DISK_SCRATCH, Image::Overlay { overlay, backing: blank.to_owned() })

@@ -58,7 +58,13 @@ impl Calls {
     }
 
     /// Enters a call.
-    pub(crate) fn open(&mut self, agent: StreamId, client: ClientId, stream: StreamId, deadline: Option<Instant>) {
+    pub(crate) fn open(
+        &mut self,
+        agent: StreamId,
+        client: ClientId,
+        stream: StreamId,
+        deadline: Option<Instant>,
+    ) {
         let call = Call {
             owner: Some((client, stream)),
             deadline,

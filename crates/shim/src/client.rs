@@ -68,7 +68,8 @@ impl Connection {
         let writer = tokio::spawn(async move {
             let _ = queue.write_to(sink).await;
         });
-        let mut connection = Connection { frames: FrameReader::new(source), client: Client { outbox, writer } };
+        let mut connection =
+            Connection { frames: FrameReader::new(source), client: Client { outbox, writer } };
         connection.greet(HELLO_SECONDS_MAX).await?;
         Ok(connection)
     }
@@ -78,7 +79,8 @@ impl Connection {
             .await
             .map_err(|_| ConnectionError::Silent)??
             .ok_or(ConnectionError::Closed)?;
-        let hello = decode::<Hello>(&frame.payload).map_err(|error| ConnectionError::Hello(error.to_string()))?;
+        let hello =
+            decode::<Hello>(&frame.payload).map_err(|error| ConnectionError::Hello(error.to_string()))?;
         // The answer goes out before the check, so that a client of another release can say which.
         let payload =
             encode(&Hello::new(hello.nonce)).map_err(|error| ConnectionError::Hello(error.to_string()))?;

@@ -138,7 +138,9 @@ impl<V: Vm> Driver<V> {
             }
             Kind::Event => {}
             Kind::Reply => return self.on_reply(&frame),
-            Kind::Hello | Kind::Open | Kind::Input => return Err(guest_broke(LinkError::OutOfTurn(frame.kind))),
+            Kind::Hello | Kind::Open | Kind::Input => {
+                return Err(guest_broke(LinkError::OutOfTurn(frame.kind)));
+            }
         }
         match owner {
             Some((client, stream)) => self.to_client(client, Frame { stream, ..frame }),
@@ -186,7 +188,9 @@ impl<V: Vm> Driver<V> {
             Request::Exec(exec) => self.open_exec(id, stream, exec).map(|()| None),
             Request::Status => self.answer(id, stream, &Reply::Status(self.status())).map(|()| None),
             Request::Stop => Ok(Some(Stopper { client: id, stream })),
-            Request::Start(_) => self.answer(id, stream, &refused("this VM is already started")).map(|()| None),
+            Request::Start(_) => {
+                self.answer(id, stream, &refused("this VM is already started")).map(|()| None)
+            }
         }
     }
 
@@ -197,7 +201,8 @@ impl<V: Vm> Driver<V> {
         if self.calls.len() >= pyro_proto::limits::CALLS_MAX {
             return self.answer(id, stream, &refused("too many commands run in this VM at once"));
         }
-        let deadline = exec.timeout_ms.map(|ms| Instant::now() + Duration::from_millis(ms) + EXEC_GRACE_SECONDS);
+        let deadline =
+            exec.timeout_ms.map(|ms| Instant::now() + Duration::from_millis(ms) + EXEC_GRACE_SECONDS);
         let payload = encode(&agent::Request::Exec(exec)).map_err(|_| Fault::Client(id))?;
         let agent_stream = self.link.next_stream();
         self.calls.open(agent_stream, id, stream, deadline);
@@ -213,11 +218,15 @@ impl<V: Vm> Driver<V> {
         match frame.kind {
             Kind::Data => {
                 let (channel, bytes) = frame.as_data().map_err(|_| Fault::Client(id))?;
-                call.window(inward(channel).map_err(|_| Fault::Client(id))?).receive(bytes.len()).map_err(cheat)?;
+                call.window(inward(channel).map_err(|_| Fault::Client(id))?)
+                    .receive(bytes.len())
+                    .map_err(cheat)?;
             }
             Kind::Credit => {
                 let (channel, bytes) = frame.as_credit().map_err(|_| Fault::Client(id))?;
-                call.window(outward(channel).map_err(|_| Fault::Client(id))?).relay_grant(bytes).map_err(cheat)?;
+                call.window(outward(channel).map_err(|_| Fault::Client(id))?)
+                    .relay_grant(bytes)
+                    .map_err(cheat)?;
             }
             Kind::Eof | Kind::Input => {}
             Kind::Hello | Kind::Open | Kind::Event | Kind::Reply => return Err(Fault::Client(id)),
@@ -286,9 +295,7 @@ impl<V: Vm> Driver<V> {
     }
 
     fn to_guest(&self, frame: Frame) -> Result<(), Fault> {
-        self.link
-            .send(frame)
-            .map_err(|error| Fault::Guest(link_failed(&error, &self.vm.console_tail())))
+        self.link.send(frame).map_err(|error| Fault::Guest(link_failed(&error, &self.vm.console_tail())))
     }
 }
 

@@ -27,22 +27,54 @@ use crate::timeline::Timeline;
 /// The client that started this shim.
 const STARTER: ClientId = 0;
 
+/// What the starter asked for.
+struct Order {
+    start: Start,
+    /// Where the answer goes.
+    stream: StreamId,
+    /// Layers of confinement that this machine does not grant.
+    unconfined: Vec<String>,
+}
+
+/// Whoever may call a bring-up off.
+struct Told<'a> {
+    connection: &'a mut Connection,
+    signals: &'a mut Signals,
+}
+
+impl Order {
+    fn started(&self, timeline: Timeline, entries: u64) -> Started {
+        Started {
+            execution_mode: ExecutionMode::GuestSerial,
+            timings: timeline.into_steps(),
+            unconfined: self.unconfined.clone(),
+            entries,
+        }
+    }
+}
+
 /// Serves one VM from its order to its end.
 pub(crate) async fn live(starter: StdUnixStream) -> io::Result<()> {
     starter.set_nonblocking(true)?;
-    let mut connection =
-        Connection::accept(UnixStream::from_std(starter)?).await.map_err(|error| io::Error::other(error.to_string()))?;
-    let (stream, start) = order(&mut connection).await?;
+    let mut connection = Connection::accept(UnixStream::from_std(starter)?)
+        .await
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    let (stream, start) = take_order(&mut connection).await?;
     let mut signals = Signals::install()?;
-    match qemu_vmm(&start) {
-        Ok(vmm) => supervise(vmm, connection, stream, &start, &mut signals).await,
+    let support = Support::probe();
+    let unconfined = support.missing().iter().map(|missing| missing.layer.name().to_owned()).collect();
+    match qemu_vmm(&start, support) {
+        Ok(vmm) => {
+            let order = Order { start, stream, unconfined };
+            supervise(vmm, connection, &order, &mut signals).await;
+        }
         Err(failure) => refuse(connection, stream, failure).await,
     }
     Ok(())
 }
 
 /// The first frame says what to do.
-async fn order(connection: &mut Connection) -> io::Result<(StreamId, Start)> {
+async fn take_order(connection: &mut Connection) -> io::Result<(StreamId, Start)> {
     let frame = connection.frames.next().await.map_err(io::Error::other)?;
     let frame = frame.filter(|frame| frame.kind == Kind::Open).ok_or(io::ErrorKind::InvalidData)?;
     match decode::<Request>(&frame.payload) {
@@ -59,14 +91,9 @@ async fn refuse(connection: Connection, stream: StreamId, failure: Failure) {
 }
 
 /// Everything from the claim to its release.
-async fn supervise<M: Vmm>(
-    vmm: M,
-    connection: Connection,
-    stream: StreamId,
-    start: &Start,
-    signals: &mut Signals,
-) {
+async fn supervise<M: Vmm>(vmm: M, connection: Connection, order: &Order, signals: &mut Signals) {
     let mut timeline = Timeline::start();
+    let (start, stream) = (&order.start, order.stream);
     let (store, claim) = match claim(start) {
         Ok(claimed) => claimed,
         Err(failure) => return refuse(connection, stream, failure).await,
@@ -74,15 +101,20 @@ async fn supervise<M: Vmm>(
     timeline.step("claim");
     let born = Instant::now();
     let mut connection = connection;
-    match bring_up(&vmm, &mut connection, stream, start, &store, &claim, &mut timeline, signals).await {
+    let told = Told { connection: &mut connection, signals };
+    match bring_up(&vmm, told, order, &store, &claim, &mut timeline).await {
         Err(failure) => {
             let released = store.release(claim);
-            refuse(connection, stream, released.map_or_else(|error| system("cleaning up failed", &error), |()| failure))
-                .await;
+            refuse(
+                connection,
+                stream,
+                released.map_or_else(|error| system("cleaning up failed", &error), |()| failure),
+            )
+            .await;
         }
         Ok(Up::Done { entries }) => {
             let answer = match store.release(claim) {
-                Ok(()) => Reply::Started(started(timeline, entries)),
+                Ok(()) => Reply::Started(order.started(timeline, entries)),
                 Err(error) => Reply::Failed(system("cleaning up failed", &error)),
             };
             if let Some(frame) = reply(stream, &answer) {
@@ -91,7 +123,7 @@ async fn supervise<M: Vmm>(
             connection.client.flush(FLUSH_SECONDS_MAX).await;
         }
         Ok(Up::Running(guest)) => {
-            let answer = Reply::Started(started(timeline, 0));
+            let answer = Reply::Started(order.started(timeline, 0));
             if let Some(frame) = reply(stream, &answer) {
                 let _ = connection.client.outbox.send(frame);
             }
@@ -101,17 +133,16 @@ async fn supervise<M: Vmm>(
 }
 
 /// Brings the VM up, unless the starter leaves or this process is told to end.
-#[allow(clippy::too_many_arguments)]
 async fn bring_up<M: Vmm>(
     vmm: &M,
-    connection: &mut Connection,
-    stream: StreamId,
-    start: &Start,
+    told: Told<'_>,
+    order: &Order,
     store: &Store,
     claim: &Claim,
     timeline: &mut Timeline,
-    signals: &mut Signals,
 ) -> Result<Up<M::Vm>, Failure> {
+    let Told { connection, signals } = told;
+    let (start, stream) = (&order.start, order.stream);
     let outbox = connection.client.outbox.clone();
     let mut tell = |news: Event| {
         if let Some(frame) = event(stream, &news) {
@@ -124,8 +155,7 @@ async fn bring_up<M: Vmm>(
             let _ = store.set_vmm(&id, process);
         }
     };
-    let bringup =
-        Bringup { vmm, start, place: &claim.place, timeline, tell: &mut tell, on_vmm: &mut on_vmm };
+    let bringup = Bringup { vmm, start, place: &claim.place, timeline, tell: &mut tell, on_vmm: &mut on_vmm };
     tokio::select! {
         up = bringup.run() => up,
         // Nothing is sent before the answer to `Start`: a frame now is a mistake, and the end is the end.
@@ -218,8 +248,9 @@ fn claim(start: &Start) -> Result<(Store, Claim), Failure> {
         vcpu_count: start.machine.vcpu_count,
         memory_mib: start.machine.memory_mib,
     };
-    let claim =
-        store.claim(&directories, &vm).map_err(|error| system("the VM's directories cannot be made", &error))?;
+    let claim = store
+        .claim(&directories, &vm)
+        .map_err(|error| system("the VM's directories cannot be made", &error))?;
     Ok((store, claim))
 }
 
@@ -232,7 +263,7 @@ fn purpose(purpose: &Purpose) -> &'static str {
     }
 }
 
-fn qemu_vmm(start: &Start) -> Result<QemuVmm, Failure> {
+fn qemu_vmm(start: &Start, support: Support) -> Result<QemuVmm, Failure> {
     let version = start
         .machine
         .vmm_version
@@ -245,16 +276,7 @@ fn qemu_vmm(start: &Start) -> Result<QemuVmm, Failure> {
         file_bytes_max: FILE_BYTES_MAX,
         task_count_max: start.run_as.map(|_| TASKS_MAX),
     };
-    Ok(QemuVmm::new(qemu, confinement, Support::probe()))
-}
-
-fn started(timeline: Timeline, entries: u64) -> Started {
-    Started {
-        execution_mode: ExecutionMode::GuestSerial,
-        timings: timeline.into_steps(),
-        unconfined: Support::probe().missing().iter().map(|missing| missing.layer.name().to_owned()).collect(),
-        entries,
-    }
+    Ok(QemuVmm::new(qemu, confinement, support))
 }
 
 /// The signals that tell a shim to end its VM and itself.
@@ -266,7 +288,10 @@ pub(crate) struct Signals {
 
 impl Signals {
     fn install() -> io::Result<Signals> {
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     /// Waits for one.

@@ -22,7 +22,8 @@ mod tests {
     /// Only what is private is counted.
     #[test]
     fn sums_private_lines() {
-        let rollup = "Rss: 100 kB\nShared_Clean: 60 kB\nPrivate_Clean:  10 kB\nPrivate_Dirty: 30 kB\nSwap: 5 kB\n";
+        let rollup =
+            "Rss: 100 kB\nShared_Clean: 60 kB\nPrivate_Clean:  10 kB\nPrivate_Dirty: 30 kB\nSwap: 5 kB\n";
         assert_eq!(super::private_kib_of(rollup), 40);
         assert!(super::private_kib(std::process::id()) > 0);
     }

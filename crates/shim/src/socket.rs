@@ -13,7 +13,8 @@ pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
     let directory = path.parent().ok_or_else(invalid)?;
     let name = path.file_name().ok_or_else(invalid)?;
-    let held = rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let held =
+        rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     UnixListener::bind(Path::new(&format!("/proc/self/fd/{}", held.as_raw_fd())).join(name))
 }
 

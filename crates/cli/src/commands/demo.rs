@@ -38,7 +38,10 @@ pub(crate) async fn run(pyro: &Pyro, arguments: &Demo) -> Result<Status, Failure
     let note = |steps: &mut Vec<Step>, name, since: Instant, detail: String| {
         let step = Step { name, detail, duration_ms: since.elapsed().as_secs_f64() * 1000.0 };
         if !arguments.json {
-            terminal::note(&format!("[demo] step={} duration_ms={:.1} {}", step.name, step.duration_ms, step.detail));
+            terminal::note(&format!(
+                "[demo] step={} duration_ms={:.1} {}",
+                step.name, step.duration_ms, step.detail
+            ));
         }
         steps.push(step);
     };
@@ -53,14 +56,17 @@ pub(crate) async fn run(pyro: &Pyro, arguments: &Demo) -> Result<Status, Failure
         .launch(request, |notice| match notice {
             Notice::MakingTemplate => made_template = true,
             Notice::Starting { .. } => {
-                let how = if made_template { "booted once and saved as a template" } else { "template is ready" };
+                let how =
+                    if made_template { "booted once and saved as a template" } else { "template is ready" };
                 note(&mut steps, "create", since, how.to_owned());
                 since = Instant::now();
             }
         })
         .await?;
     note(&mut steps, "start", since, format!("vm_id={}", vm.id()));
-    for (name, command) in [("exec", "uname -sr"), ("exec", "git --version"), ("exec", "head -c 4 /dev/urandom | od -An -tx1")] {
+    for (name, command) in
+        [("exec", "uname -sr"), ("exec", "git --version"), ("exec", "head -c 4 /dev/urandom | od -An -tx1")]
+    {
         since = Instant::now();
         let output = shell(&mut vm, command).await?;
         note(&mut steps, name, since, format!("`{command}`: {output}"));
@@ -69,7 +75,13 @@ pub(crate) async fn run(pyro: &Pyro, arguments: &Demo) -> Result<Status, Failure
     since = Instant::now();
     vm.stop().await?;
     note(&mut steps, "delete", since, "nothing of it is left".to_owned());
-    let report = DemoReport { environment: arguments.environment.clone(), vm_id, execution_mode: mode, accelerator, steps };
+    let report = DemoReport {
+        environment: arguments.environment.clone(),
+        vm_id,
+        execution_mode: mode,
+        accelerator,
+        steps,
+    };
     if arguments.json {
         return Ok(report::written(report::json(&report)));
     }

@@ -39,13 +39,21 @@ fn text(report: &DoctorReport) -> String {
             word(capabilities.guest_exec),
             word(capabilities.guest_network)
         ),
-        format!("Networking: tun={} ip_forward={}", yes_no(report.networking.tun), yes_no(report.networking.ip_forward)),
+        format!(
+            "Networking: tun={} ip_forward={}",
+            yes_no(report.networking.tun),
+            yes_no(report.networking.ip_forward)
+        ),
         format!("Accelerator: {} ({})", report.accelerator.name, report.accelerator.reason),
         match &report.vmm {
             Some(vmm) => format!("VMM: qemu {} ({})", vmm.version, vmm.path.display()),
             None => "VMM: none".to_owned(),
         },
-        format!("Disk: {:.1} GiB free in {}", report.disk.free_bytes as f64 / f64::from(1 << 30), report.disk.path.display()),
+        format!(
+            "Disk: {:.1} GiB free in {}",
+            report.disk.free_bytes as f64 / f64::from(1 << 30),
+            report.disk.path.display()
+        ),
     ];
     lines.extend(report.fixed.iter().map(|done| format!("- fixed {done}")));
     lines.extend(report.issues.iter().map(|issue| format!("- issue {} fix: {}", issue.what, issue.fix)));

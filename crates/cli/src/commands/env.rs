@@ -46,9 +46,8 @@ fn list(pyro: &Pyro, as_json: bool) -> Result<Status, Failure> {
 
 /// Pulls with progress; `Ctrl-C` stops it and leaves nothing half done.
 pub(crate) async fn pull(pyro: &Pyro, name: &str) -> Result<Environment, Failure> {
-    let mut interrupts = Interrupts::install().map_err(|error| {
-        Failure::new(Code::System, "signals cannot be handled").because(error)
-    })?;
+    let mut interrupts = Interrupts::install()
+        .map_err(|error| Failure::new(Code::System, "signals cannot be handled").because(error))?;
     let cancel = Cancel::new();
     let progress = Arc::new(Bar::new(name));
     let work = pyro.pull(name, progress.clone(), cancel.clone());
@@ -81,7 +80,8 @@ fn describe(environment: &Environment, as_json: bool) -> Status {
         return report::written(report::json(environment));
     }
     let mut text = String::new();
-    let mut line = |name: &str, value: &str| text.push_str(&format!("{name}: {}\n", printable(value.as_bytes())));
+    let mut line =
+        |name: &str, value: &str| text.push_str(&format!("{name}: {}\n", printable(value.as_bytes())));
     line("Pulled", &environment.name);
     line("Version", &environment.version);
     line("Distribution", &environment.distribution);
@@ -120,7 +120,8 @@ impl Bar {
     }
 
     fn marker(&self, phase: &str) {
-        self.bar.suspend(|| terminal::note(&format!("[pull] phase={phase} environment={}", self.environment)));
+        self.bar
+            .suspend(|| terminal::note(&format!("[pull] phase={phase} environment={}", self.environment)));
     }
 }
 

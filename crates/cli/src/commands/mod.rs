@@ -97,10 +97,16 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> Status {
 fn separator_hint(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     let is_run = arguments.iter().any(|argument| argument == "run");
     let has_separator = arguments.iter().any(|argument| argument == "--");
-    if !is_run || has_separator || !matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument) {
+    if !is_run
+        || has_separator
+        || !matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument)
+    {
         return None;
     }
-    Some("hint: the command for the guest goes behind `--`, as in `pyro run debian:12 -- git --version`".to_owned())
+    Some(
+        "hint: the command for the guest goes behind `--`, as in `pyro run debian:12 -- git --version`"
+            .to_owned(),
+    )
 }
 
 #[cfg(test)]

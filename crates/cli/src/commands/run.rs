@@ -35,6 +35,7 @@ struct RunReport {
     stdout: String,
     #[serde(skip_serializing_if = "is_zero")]
     stdout_bytes_cut: u64,
+    /// Milliseconds.
     timings: BTreeMap<String, f64>,
 }
 
@@ -100,12 +101,16 @@ fn marker(json: bool, line: impl FnOnce() -> String) {
     }
 }
 
-async fn execute(vm: &mut Vm, exec: Exec, arguments: &Run, interrupts: &mut Interrupts) -> Result<Ended, Failure> {
+async fn execute(
+    vm: &mut Vm,
+    exec: Exec,
+    arguments: &Run,
+    interrupts: &mut Interrupts,
+) -> Result<Ended, Failure> {
     let execution = vm.exec(exec)?;
-    let _raw = (arguments.tty && arguments.interactive)
-        .then(terminal::RawMode::enter)
-        .transpose()
-        .map_err(|error| Failure::new(Code::System, "the terminal cannot be set to raw mode").because(error))?;
+    let _raw = (arguments.tty && arguments.interactive).then(terminal::RawMode::enter).transpose().map_err(
+        |error| Failure::new(Code::System, "the terminal cannot be set to raw mode").because(error),
+    )?;
     let streams = Streams { stdin: arguments.interactive, resize: arguments.tty, capture: arguments.json };
     Ok(pump(execution, streams, interrupts).await)
 }
@@ -115,7 +120,7 @@ async fn finish(vm: Vm, ended: Ended, duration: Duration, arguments: &Run) -> Re
     let summary = Summary {
         accelerator: vm.accelerator(),
         execution_mode: vm.execution_mode(),
-        timings: vm.timings().iter().map(|(step, us)| (step.clone(), *us as f64 / 1000.0)).collect(),
+        timings: vm.timings().to_vec(),
         vm_id: vm.id().to_owned(),
         duration_ms: duration.as_millis(),
     };
@@ -135,8 +140,8 @@ async fn finish(vm: Vm, ended: Ended, duration: Duration, arguments: &Run) -> Re
         });
     }
     if arguments.timings {
-        for (step, milliseconds) in &summary.timings {
-            terminal::note(&format!("[run] step={step} duration_ms={milliseconds:.1}"));
+        for (step, microseconds) in &summary.timings {
+            terminal::note(&format!("[run] step={step} duration_ms={:.1}", *microseconds as f64 / 1000.0));
         }
     }
     explain(&exited, arguments);
@@ -177,7 +182,7 @@ fn explain(exited: &Exited, arguments: &Run) {
 struct Summary {
     accelerator: &'static str,
     execution_mode: &'static str,
-    timings: BTreeMap<String, f64>,
+    timings: Vec<(String, u64)>,
     vm_id: String,
     duration_ms: u128,
 }
@@ -202,7 +207,7 @@ impl Summary {
             stderr: captured.stderr.into_text(),
             stdout_bytes_cut: captured.stdout.cut(),
             stdout: captured.stdout.into_text(),
-            timings: self.timings,
+            timings: self.timings.into_iter().map(|(step, us)| (step, us as f64 / 1000.0)).collect(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What goes wrong with environments, in the words of the product.
 
 use pyro_image::{
-    ArchiveError, DiskError, InstalledError, PullError, RemoveError, RootImageError, ToolError, UnknownEnvironment,
+    ArchiveError, DiskError, InstalledError, PullError, RemoveError, RootImageError, ToolError,
+    UnknownEnvironment,
 };
 
 use crate::failure::chain;
@@ -25,7 +26,8 @@ pub(crate) fn image_failure(error: InstalledError) -> Failure {
             Failure::new(Code::EnvironmentNotInstalled, text).fix(format!("run `pyro env pull {name}`"))
         }
         InstalledError::Damaged { name, .. } | InstalledError::Kernel { name, .. } => {
-            Failure::new(Code::EnvironmentDamaged, text).fix(format!("run `pyro env pull {name}` to install it anew"))
+            Failure::new(Code::EnvironmentDamaged, text)
+                .fix(format!("run `pyro env pull {name}` to install it anew"))
         }
         InstalledError::Disk(error) => disk(&error),
         _ => Failure::new(Code::System, text),
@@ -77,11 +79,12 @@ pub(super) fn pull_failure(name: &str, error: PullError) -> Failure {
 fn archive(error: &ArchiveError) -> Failure {
     let text = chain(error);
     match error {
-        ArchiveError::Network { .. } => {
-            Failure::new(Code::NetworkFailed, text).fix("check the network and the system's proxy, then pull again")
+        ArchiveError::Network { .. } => Failure::new(Code::NetworkFailed, text)
+            .fix("check the network and the system's proxy, then pull again"),
+        ArchiveError::Checksum { .. } | ArchiveError::Signature { .. } => {
+            Failure::new(Code::ChecksumMismatch, text)
+                .fix("a mirror or proxy gave wrong data: pull again later or from elsewhere")
         }
-        ArchiveError::Checksum { .. } | ArchiveError::Signature { .. } => Failure::new(Code::ChecksumMismatch, text)
-            .fix("a mirror or proxy gave wrong data: pull again later or from elsewhere"),
         ArchiveError::Tool(error) => tool(error),
         ArchiveError::Disk(error) => disk(error),
         _ => Failure::new(Code::PullFailed, text).fix("pull again"),

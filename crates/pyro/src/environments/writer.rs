@@ -39,7 +39,11 @@ pub(super) struct VmWriter {
 }
 
 impl VmWriter {
-    pub(super) fn new(cache: Cache, agent: Agent<'static>, jobs: mpsc::UnboundedSender<WriteJob>) -> VmWriter {
+    pub(super) fn new(
+        cache: Cache,
+        agent: Agent<'static>,
+        jobs: mpsc::UnboundedSender<WriteJob>,
+    ) -> VmWriter {
         VmWriter { cache, agent, jobs }
     }
 }
