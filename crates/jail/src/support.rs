@@ -85,8 +85,8 @@ pub(crate) const NAMESPACES: UnshareFlags =
     UnshareFlags::NEWNET.union(UnshareFlags::NEWIPC).union(UnshareFlags::NEWUTS);
 
 impl Support {
-    /// Asks the kernel, by trial where only a trial tells. Takes about a millisecond; call it from a thread
-    /// of no consequence to nobody: it forks a child that leaves at once.
+    /// Asks the kernel, by trial where only a trial tells: a forked child that leaves at once. Takes about a
+    /// millisecond.
     pub fn probe() -> Self {
         Self {
             namespaces: probe_namespaces(),
@@ -95,7 +95,7 @@ impl Support {
         }
     }
 
-    /// What cannot be had here, for a child of a process with the given user id.
+    /// What cannot be had here.
     pub fn missing(&self) -> Vec<Missing> {
         [self.missing_namespaces(), self.missing_landlock(), self.missing_answers()]
             .into_iter()
@@ -105,12 +105,17 @@ impl Support {
 
     fn missing_namespaces(&self) -> Option<Missing> {
         let Namespaces::Refused { errno } = self.namespaces else { return None };
+        let reason = match errno {
+            // What the kernel says when their number is limited (user_namespaces(7)).
+            libc::ENOSPC | libc::EUSERS => "no more user namespaces are allowed".to_owned(),
+            errno => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                format!("the kernel refuses unprivileged user namespaces: {error}")
+            }
+        };
         Some(Missing {
             layer: Layer::Namespaces,
-            reason: format!(
-                "the kernel refuses unprivileged user namespaces: {}",
-                std::io::Error::from_raw_os_error(errno)
-            ),
+            reason,
             remedy: "allow them (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
                      kernel.apparmor_restrict_unprivileged_userns)",
         })

@@ -302,3 +302,6 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,6 @@
 //! that does.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,6 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use pyro_jail::{Access, Answer, Grant, Jail, Support};
-use rustix::fs::MemfdFlags;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
@@ -21,8 +19,8 @@ use crate::confinement::{Confinement, spec};
 use crate::error::VmmError;
 use crate::kernel_line::kernel_line;
 use crate::machine::{Accelerator, Disk, Image, Machine};
+use crate::memory_file::{kernel_stub, sparse_copy};
 use crate::qemu::Qemu;
-use crate::stub_kernel::stub_kernel;
 use crate::template::{Draft, Template};
 use crate::tsc;
 use crate::vm::GuestChannels;
@@ -64,7 +62,7 @@ pub(crate) fn launch(
     machine.check()?;
     let mut outfit = Outfit::default();
     outfit.grant_device(NULL_DEVICE)?;
-    let (ram, state) = outfit.memory(source, qemu, confinement)?;
+    let (ram, state) = outfit.memory(source, qemu, confinement, support)?;
     let (kernel, start) = outfit.start(machine, source)?;
     if machine.shape.accelerator() == Accelerator::Kvm {
         outfit.kvm(support)?;
@@ -132,39 +130,42 @@ impl Outfit {
         source: &Source<'_>,
         qemu: &Qemu,
         confinement: &Confinement,
+        support: &Support,
     ) -> Result<(Ram, Option<RawFd>), VmmError> {
         match source {
             Source::Kernel(None) => Ok((Ram::Anonymous, None)),
             Source::Kernel(Some(draft)) => {
-                if let Some(ids) = &confinement.run_as {
-                    draft.lend_ram(ids.uid, ids.gid)?;
-                }
+                draft.lend_ram(confinement.run_as.as_ref().map(|ids| (ids.uid, ids.gid)))?;
                 let ram = draft.ram().try_clone().map_err(VmmError::Channels)?;
                 Ok((Ram::Shared(self.give_openable(ram, Access::ReadWrite)?), None))
             }
             Source::Template(template) => {
-                let ram = self.template_memory(template.ram()?, qemu)?;
+                let ram = self.template_memory(template.ram()?, qemu, support)?;
                 Ok((ram, Some(self.give(template.state()?))))
             }
         }
     }
 
-    /// An older QEMU opens the file for writing even though it maps it privately: the jail then answers that
-    /// open with our read-only descriptor. Without such answers QEMU's open fails on the file's mode.
-    fn template_memory(&mut self, ram: File, qemu: &Qemu) -> Result<Ram, VmmError> {
+    /// An older QEMU opens the file for writing even though it maps it privately. The jail answers that open
+    /// with our read-only descriptor; where it cannot, QEMU gets a copy, which costs the time of copying.
+    fn template_memory(&mut self, ram: File, qemu: &Qemu, support: &Support) -> Result<Ram, VmmError> {
         if qemu.opens_memory_read_only() {
             return Ok(Ram::Private(self.give_openable(ram, Access::Read)?));
         }
-        let copy = ram.try_clone().map_err(VmmError::Channels)?;
+        if !support.answered_opens {
+            let copy = sparse_copy(&ram).map_err(VmmError::Channels)?;
+            return Ok(Ram::PrivateWritable(self.give(copy)));
+        }
+        let file = ram.try_clone().map_err(VmmError::Channels)?.into();
         let fd = self.give_openable(ram, Access::Read)?;
-        self.answers.push(Answer { path: PathBuf::from(fd_path(fd)), file: copy.into() });
-        Ok(Ram::PrivateAnswered(fd))
+        self.answers.push(Answer { path: PathBuf::from(fd_path(fd)), file });
+        Ok(Ram::PrivateWritable(fd))
     }
 
     fn start(&mut self, machine: &Machine, source: &Source<'_>) -> Result<(RawFd, Start), VmmError> {
         if let Source::Template(_) = source {
             // A memory file is on no mount, so that no rule can name it, and none needs to.
-            let kernel = stub_kernel_file().map_err(VmmError::Channels)?;
+            let kernel = kernel_stub().map_err(VmmError::Channels)?;
             return Ok((self.give(kernel), Start::Incoming));
         }
         let kernel = self.give_openable(open(&machine.kernel, Access::Read)?, Access::Read)?;
@@ -219,10 +220,4 @@ fn open(path: &Path, access: Access) -> Result<File, VmmError> {
         .write(access == Access::ReadWrite)
         .open(path)
         .map_err(|source| VmmError::Open { path: path.to_owned(), source })
-}
-
-fn stub_kernel_file() -> std::io::Result<File> {
-    let mut file = File::from(rustix::fs::memfd_create("kernel", MemfdFlags::CLOEXEC)?);
-    file.write_all(&stub_kernel())?;
-    Ok(file)
 }

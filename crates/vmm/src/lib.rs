@@ -18,6 +18,7 @@ mod kernel_line;
 mod launch;
 pub mod limits;
 mod machine;
+mod memory_file;
 mod qemu;
 mod qemu_vm;
 mod qmp;

@@ -53,9 +53,16 @@ impl Draft {
         &self.state
     }
 
-    /// Lets another user id open the memory file for writing, while its machine runs.
-    pub(crate) fn lend_ram(&self, uid: u32, gid: u32) -> Result<(), TemplateError> {
-        fchown(&self.ram, Some(uid), Some(gid)).map_err(failed(self.directory.path().join(RAM_FILE)))
+    /// Makes the memory file ready for a machine: empty, whatever an earlier attempt left in it, and open to
+    /// the user id the machine runs under.
+    pub(crate) fn lend_ram(&self, owner: Option<(u32, u32)>) -> Result<(), TemplateError> {
+        let lent = || {
+            let bytes = self.ram.metadata()?.len();
+            self.ram.set_len(0)?;
+            self.ram.set_len(bytes)?;
+            owner.map_or(Ok(()), |(uid, gid)| fchown(&self.ram, Some(uid), Some(gid)))
+        };
+        lent().map_err(failed(self.directory.path().join(RAM_FILE)))
     }
 
     /// Makes the draft a template, once no process has its memory any more. Blocks for as long as the disk

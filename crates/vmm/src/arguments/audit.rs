@@ -1,0 +1,163 @@
+//! What no argument list may contain, for whole classes of arguments.
+
+use super::wiring::{DiskFds, Ram, Start, WiredDisk, Wiring};
+use super::{SANDBOX, arguments};
+use crate::machine::{Accelerator, Flush, Shape};
+
+fn wiring(accelerator: Accelerator, ram: Ram, start: Start) -> Wiring {
+    let disk = |serial: &str, fds| WiredDisk { serial: serial.parse().unwrap(), fds, flush: Flush::Honored };
+    Wiring {
+        shape: Shape::new(accelerator, 2, 1024).unwrap(),
+        ram,
+        kernel: 10,
+        start,
+        disks: vec![
+            disk("base", DiskFds::ReadOnly(20)),
+            disk("scratch", DiskFds::Overlay { overlay: 21, backing: 22 }),
+            disk("work", DiskFds::Writable(23)),
+        ],
+        qmp: 30,
+        console: 31,
+        control: 32,
+        bulk: 33,
+    }
+}
+
+fn boot() -> Start {
+    Start::Boot { initrd: 11, kernel_line: "console=ttyS0 quiet".to_owned() }
+}
+
+fn every_list() -> Vec<Vec<String>> {
+    let rams = [Ram::Anonymous, Ram::Shared(12), Ram::Private(12), Ram::PrivateWritable(12)];
+    [Accelerator::Kvm, Accelerator::Tcg]
+        .into_iter()
+        .flat_map(|accelerator| rams.map(|ram| (accelerator, ram)))
+        .flat_map(|(accelerator, ram)| {
+            [boot(), Start::Incoming].map(|start| arguments(&wiring(accelerator, ram, start)))
+        })
+        .collect()
+}
+
+#[test]
+fn no_list_opens_a_way_out() {
+    // Promise: no network, display, listening socket, guest-chosen file or device with a history.
+    let options = [
+        "-netdev",
+        "-nic",
+        "-net",
+        "-vnc",
+        "-spice",
+        "-fsdev",
+        "-virtfs",
+        "-drive",
+        "-hda",
+        "-cdrom",
+        "-pidfile",
+        "-daemonize",
+        "-gdb",
+        "-s",
+        "-monitor",
+        "-qmp",
+        "-readconfig",
+        "-plugin",
+        "-chroot",
+        "-runas",
+        "-run-with",
+        "-usb",
+        "-loadvm",
+        "-trace",
+        "-D",
+        "-d",
+    ];
+    let words = [
+        "server",
+        "telnet",
+        "tcp:",
+        "udp:",
+        "unix:",
+        "exec:",
+        "user,",
+        "slirp",
+        "host=",
+        "port=",
+        "usb-",
+        "virtio-net",
+        "vhost",
+        "vfio",
+        "9p",
+        "hostmem",
+        "path=/",
+        "backing_file",
+        "=/home",
+        "=/root",
+        "=/var",
+        "=/tmp",
+        "=/etc",
+    ];
+    for list in every_list() {
+        for argument in &list {
+            assert!(!options.contains(&argument.as_str()), "{argument}");
+            let argument = argument.replace("mem-path=/proc/self/fd/", "mem-fd=");
+            for word in words {
+                assert!(!argument.contains(word), "{argument} has {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_file_is_a_descriptor() {
+    // Promise: QEMU opens nothing by a path of the host.
+    for list in every_list() {
+        for argument in list.iter().filter(|a| a.contains('/')) {
+            let fd = argument.contains("/proc/self/fd/") || argument.contains("/dev/fdset/");
+            assert!(fd, "{argument}");
+        }
+    }
+}
+
+#[test]
+fn every_list_confines_and_hides_nested_virtualization() {
+    // Promise: all four sandbox denials, no defaults, no vmx, no svm, with either accelerator.
+    for list in every_list() {
+        let value = |option: &str| {
+            let at = list.iter().position(|a| a == option).unwrap_or_else(|| panic!("no {option}"));
+            list[at + 1].clone()
+        };
+        assert_eq!(value("-sandbox"), SANDBOX);
+        assert_eq!(SANDBOX.matches("=deny").count(), 4);
+        assert!(value("-cpu").ends_with("vmx=off,svm=off"));
+        assert!(list.contains(&"-nodefaults".to_owned()) && list.contains(&"-no-user-config".to_owned()));
+    }
+}
+
+#[test]
+fn read_only_disks_are_read_only_on_every_level() {
+    // Promise: a base image and a blank are never written.
+    let list = arguments(&wiring(Accelerator::Tcg, Ram::Anonymous, boot()));
+    for fd in [20, 22] {
+        let file = list.iter().find(|a| a.contains(&format!("/dev/fdset/{fd}\""))).unwrap();
+        assert!(file.contains("\"read-only\":true"), "{file}");
+        assert!(file.contains("\"discard\":\"ignore\""), "{file}");
+    }
+}
+
+#[test]
+fn boot_and_fork_make_the_same_machine() {
+    // Promise: a fork's device state fits, because only memory, kernel and start differ.
+    let strip = |ram, start| {
+        let list = arguments(&wiring(Accelerator::Tcg, ram, start));
+        let skip = ["-object", "-kernel", "-initrd", "-append", "-incoming"];
+        let mut kept = Vec::new();
+        let mut words = list.into_iter().peekable();
+        while let Some(word) = words.next() {
+            if skip.contains(&word.as_str()) {
+                words.next();
+            } else {
+                kept.push(word);
+            }
+        }
+        kept
+    };
+    assert_eq!(strip(Ram::Shared(12), boot()), strip(Ram::Private(12), Start::Incoming));
+}

@@ -1,0 +1,153 @@
+//! QEMU's argument list: a pure function of the machine and of descriptor numbers.
+//!
+//! No argument names a file of the host except through a descriptor, none opens a network, a listening socket
+//! or a display. The audit keeps it so for whole classes of arguments.
+
+#[cfg(test)]
+mod audit;
+mod disk;
+mod wiring;
+
+use std::os::fd::RawFd;
+
+pub(crate) use wiring::{DiskFds, Ram, Start, WiredDisk, Wiring};
+
+use crate::limits::TRANSLATION_CACHE_MIB;
+use crate::machine::{Accelerator, Shape};
+
+/// The processor under each accelerator: everything the host has, except nested virtualization, which has
+/// been a way out of KVM more than once.
+const CPU_TCG: &str = "max,vmx=off,svm=off";
+const CPU_KVM: &str = "host,vmx=off,svm=off";
+
+/// What no guest device may lead to: old system calls, more privileges, new processes, other scheduling.
+const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
+/// The path under which QEMU opens an inherited descriptor.
+pub(crate) fn fd_path(fd: RawFd) -> String {
+    format!("/proc/self/fd/{fd}")
+}
+
+/// Builds the list.
+pub(crate) fn arguments(wiring: &Wiring) -> Vec<String> {
+    let mut list = Arguments::default();
+    list.confinement();
+    list.machine(wiring);
+    list.memory(wiring);
+    list.start(wiring);
+    list.channels(wiring);
+    for (index, disk) in wiring.disks.iter().enumerate() {
+        list.disk(index, disk);
+    }
+    list.0
+}
+
+/// The part of the list that decides what the guest sees, for a template's key: descriptors and what differs
+/// between boot and fork left out.
+pub(crate) fn guest_visible(shape: Shape) -> Vec<String> {
+    vec![machine_options(shape.accelerator()), processor(shape.accelerator()).to_owned(), smp(shape)]
+}
+
+#[derive(Default)]
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    fn add(&mut self, option: &str, value: impl Into<String>) {
+        self.0.push(option.to_owned());
+        self.0.push(value.into());
+    }
+
+    fn confinement(&mut self) {
+        for flag in ["-nodefaults", "-no-user-config", "-no-reboot"] {
+            self.0.push(flag.to_owned());
+        }
+        self.add("-display", "none");
+        self.add("-msg", "timestamp=off");
+        self.add("-sandbox", SANDBOX);
+    }
+
+    fn machine(&mut self, wiring: &Wiring) {
+        let accelerator = wiring.shape.accelerator();
+        self.add("-machine", machine_options(accelerator));
+        self.add(
+            "-accel",
+            match accelerator {
+                Accelerator::Kvm => "kvm".to_owned(),
+                Accelerator::Tcg => format!("tcg,thread=multi,tb-size={TRANSLATION_CACHE_MIB}"),
+            },
+        );
+        self.add("-cpu", processor(accelerator));
+        self.add("-smp", smp(wiring.shape));
+        self.add("-global", "virtio-mmio.force-legacy=false");
+    }
+
+    fn memory(&mut self, wiring: &Wiring) {
+        let mib = wiring.shape.memory_mib();
+        let backend = match wiring.ram {
+            Ram::Anonymous => "memory-backend-ram,id=ram,share=off".to_owned(),
+            Ram::Shared(fd) => format!("memory-backend-file,id=ram,mem-path={},share=on", fd_path(fd)),
+            Ram::PrivateWritable(fd) => {
+                format!("memory-backend-file,id=ram,mem-path={},share=off", fd_path(fd))
+            }
+            Ram::Private(fd) => {
+                format!("memory-backend-file,id=ram,mem-path={},share=off,readonly=on,rom=off", fd_path(fd))
+            }
+        };
+        self.add("-m", format!("{mib}M"));
+        self.add("-object", format!("{backend},size={mib}M,dump=off,merge=off"));
+    }
+
+    fn start(&mut self, wiring: &Wiring) {
+        self.add("-kernel", fd_path(wiring.kernel));
+        match &wiring.start {
+            Start::Boot { initrd, kernel_line } => {
+                self.add("-initrd", fd_path(*initrd));
+                self.add("-append", kernel_line.as_str());
+            }
+            Start::Incoming => self.add("-incoming", "defer"),
+        }
+    }
+
+    fn channels(&mut self, wiring: &Wiring) {
+        let channels = [
+            ("qmp", wiring.qmp),
+            ("console", wiring.console),
+            ("control", wiring.control),
+            ("bulk", wiring.bulk),
+        ];
+        for (id, fd) in channels {
+            self.add("-chardev", format!("socket,id={id},fd={fd}"));
+        }
+        self.add("-mon", "chardev=qmp,mode=control");
+        self.add("-serial", "chardev:console");
+        self.add("-device", "virtio-serial-device,id=ports,max_ports=3");
+        for (number, name) in [(1, "control"), (2, "bulk")] {
+            self.add(
+                "-device",
+                format!("virtserialport,bus=ports.0,nr={number},chardev={name},name=pyro.{name}"),
+            );
+        }
+    }
+}
+
+/// `acpi` because virtio-mmio devices are found through it, `rtc` because the kernel else waits a second for
+/// the clock, timer and interrupt controller of old because no kernel boots under TCG without them.
+fn machine_options(accelerator: Accelerator) -> String {
+    let legacy = match accelerator {
+        Accelerator::Kvm => "",
+        Accelerator::Tcg => ",pit=on,pic=on",
+    };
+    format!("microvm,memory-backend=ram,acpi=on,rtc=on,isa-serial=on,pcie=off,usb=off{legacy}")
+}
+
+fn processor(accelerator: Accelerator) -> &'static str {
+    match accelerator {
+        Accelerator::Kvm => CPU_KVM,
+        Accelerator::Tcg => CPU_TCG,
+    }
+}
+
+fn smp(shape: Shape) -> String {
+    let count = shape.vcpu_count();
+    format!("cpus={count},maxcpus={count},sockets=1,cores={count},threads=1")
+}

@@ -1,0 +1,282 @@
+//! Real machines: a real kernel under TCG with a PID 1 of the test's own.
+//!
+//! Built only with the feature `real-vm`, and then needs `PYRO_TEST_KERNEL` (an unpacked `vmlinux`) and
+//! `PYRO_TEST_MODULES` (a directory with that kernel's modules somewhere below it).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test program")]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use pyro_jail::{RunAs, Support};
+use pyro_vmm::{
+    Accelerator, Confinement, Disk, Draft, Exit, Flush, GuestChannels, Image, KeyInputs, Machine, Qemu,
+    QemuVm, QemuVmm, Shape, Status, Template, TemplateKey, Vm, Vmm, VmmError, create_blank, create_overlay,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+const SCRATCH_BYTES: u64 = 1 << 30;
+const BASE_BYTES: u64 = 4 << 20;
+const PATIENCE: Duration = Duration::from_secs(60);
+const UID: u32 = 60_124;
+const MODULES: [&str; 5] = ["virtio_ring", "virtio", "virtio_mmio", "virtio_console", "virtio_blk"];
+
+/// A directory no other user can enter, with everything a machine needs.
+struct Yard {
+    directory: tempfile::TempDir,
+}
+
+impl Yard {
+    fn new() -> Self {
+        let yard = Self { directory: tempfile::tempdir().unwrap() };
+        build_initrd(&yard.path("initrd"), yard.directory.path());
+        fs::write(yard.path("base"), vec![1; BASE_BYTES as usize]).unwrap();
+        create_blank(&yard.path("blank"), SCRATCH_BYTES, &search_path()).unwrap();
+        create_overlay(&yard.path("overlay"), SCRATCH_BYTES).unwrap();
+        yard
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The machine, with a scratch disk of the given name.
+    fn machine(&self, overlay: &str) -> Machine {
+        let disk =
+            |serial: &str, image| Disk { serial: serial.parse().unwrap(), image, flush: Flush::Honored };
+        let scratch = Image::Overlay { overlay: self.path(overlay), backing: self.path("blank") };
+        Machine {
+            shape: Shape::new(Accelerator::Tcg, 1, 256).unwrap(),
+            kernel: wanted("PYRO_TEST_KERNEL"),
+            initrd: self.path("initrd"),
+            kernel_arguments: Vec::new(),
+            disks: vec![disk("base", Image::ReadOnly(self.path("base"))), disk("scratch", scratch)],
+        }
+    }
+
+    async fn template(&self, vmm: &QemuVmm) -> Template {
+        let machine = self.machine("overlay");
+        let draft = Draft::create(&self.path("template"), machine.shape.memory_bytes()).unwrap();
+        let mut vm = vmm.boot(&machine, Some(&draft)).await.unwrap();
+        let mut guest = vm.take_channels().unwrap();
+        assert_eq!(answered(&mut vm, &mut guest).await, "ready");
+        vm.save(draft, &key(&machine)).await.unwrap()
+    }
+}
+
+fn wanted(variable: &str) -> PathBuf {
+    std::env::var_os(variable).unwrap_or_else(|| panic!("{variable} must be set")).into()
+}
+
+fn search_path() -> std::ffi::OsString {
+    std::env::var_os("PATH").unwrap_or_default()
+}
+
+fn vmm() -> QemuVmm {
+    let qemu = Qemu::discover(None, &search_path()).unwrap();
+    let root = rustix::process::geteuid().is_root();
+    let run_as = root.then(|| RunAs { uid: UID, gid: UID, groups: Vec::new() });
+    let confinement = Confinement { run_as, file_bytes_max: 2 * SCRATCH_BYTES, task_count_max: None };
+    QemuVmm::new(qemu, confinement, Support::probe())
+}
+
+fn key(machine: &Machine) -> TemplateKey {
+    TemplateKey::new(&KeyInputs { shape: machine.shape, vmm: "test", parts: &[] })
+}
+
+/// One entry of a cpio archive ("newc", Documentation/driver-api/early-userspace/buffer-format.rst).
+fn cpio_entry(name: &str, mode: u32, data: &[u8]) -> Vec<u8> {
+    let fields = [0, mode, 0, 0, 1, 0, data.len() as u32, 0, 0, 0, 0, name.len() as u32 + 1, 0];
+    let mut entry = b"070701".to_vec();
+    entry.extend(fields.iter().flat_map(|field| format!("{field:08x}").into_bytes()));
+    entry.extend(name.bytes().chain([0]));
+    entry.resize(entry.len().next_multiple_of(4), 0);
+    entry.extend(data);
+    entry.resize(entry.len().next_multiple_of(4), 0);
+    entry
+}
+
+fn build_initrd(target: &Path, work: &Path) {
+    let (source, program) =
+        (Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest/init.rs"), work.join("init"));
+    let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
+    let built = Command::new(rustc)
+        .args(["--edition=2024", "-O", "-Ctarget-feature=+crt-static", "-Cpanic=abort", "-o"])
+        .args([&program, &source])
+        .status();
+    assert!(built.unwrap().success());
+    let mut archive = cpio_entry("init", 0o100_755, &fs::read(program).unwrap());
+    for name in MODULES {
+        let module = find(&wanted("PYRO_TEST_MODULES"), &format!("{name}.ko")).expect("module");
+        archive.extend(cpio_entry(&format!("{name}.ko"), 0o100_644, &fs::read(module).unwrap()));
+    }
+    archive.extend(cpio_entry("TRAILER!!!", 0, b""));
+    fs::write(target, archive).unwrap();
+    fs::set_permissions(target, fs::Permissions::from_mode(0o444)).unwrap();
+}
+
+fn find(directory: &Path, name: &str) -> Option<PathBuf> {
+    fs::read_dir(directory).unwrap().flatten().find_map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => find(&entry.path(), name),
+        _ => (entry.file_name() == name).then(|| entry.path()),
+    })
+}
+
+async fn line(stream: &mut UnixStream) -> String {
+    let mut bytes = Vec::new();
+    while let Ok(byte) = stream.read_u8().await {
+        match byte {
+            b'\n' => break,
+            byte => bytes.push(byte),
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// The guest's next line; shows the console when there is none.
+async fn answered(vm: &mut QemuVm, guest: &mut GuestChannels) -> String {
+    match timeout(PATIENCE, line(&mut guest.control)).await {
+        Ok(line) if !line.is_empty() => line,
+        _ => panic!("no answer: {}", String::from_utf8_lossy(&vm.console_tail())),
+    }
+}
+
+async fn ask(vm: &mut QemuVm, guest: &mut GuestChannels, word: &str) -> String {
+    guest.control.write_all(format!("{word}\n").as_bytes()).await.unwrap();
+    answered(vm, guest).await
+}
+
+async fn forked(vmm: &QemuVmm, machine: &Machine, template: &Template) -> (QemuVm, GuestChannels) {
+    let mut vm = vmm.fork(machine, template).await.unwrap();
+    let guest = vm.take_channels().unwrap();
+    (vm, guest)
+}
+
+fn is_gone(pid: u32) -> bool {
+    !Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// Inode change times and mode bits: any write would show.
+fn fingerprint(directory: &Path) -> Vec<(i64, i64, u32)> {
+    ["ram", "state"]
+        .map(|name| directory.join(name).metadata().unwrap())
+        .map(|meta| (meta.ctime(), meta.ctime_nsec(), meta.mode() & 0o777))
+        .to_vec()
+}
+
+/// How QEMU has the template's memory open: the flags of every such descriptor.
+fn ram_flags(pid: u32) -> Vec<u32> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let of_ram = open.filter(|entry| fs::read_link(entry.path()).is_ok_and(|path| path.ends_with("ram")));
+    of_ram
+        .map(|entry| {
+            let name = entry.file_name();
+            let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", name.display())).unwrap();
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+            u32::from_str_radix(flags, 8).unwrap()
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn forks_of_one_template_are_machines_of_their_own() {
+    // Promise: a template is booted once and forked often; forks share nothing they can write.
+    let (yard, vmm) = (Yard::new(), vmm());
+    let template = yard.template(&vmm).await;
+    let before = fingerprint(template.directory());
+    create_overlay(&yard.path("second"), SCRATCH_BYTES).unwrap();
+    let (mut a, mut guest_a) = forked(&vmm, &yard.machine("overlay"), &template).await;
+    let (mut b, mut guest_b) = forked(&vmm, &yard.machine("second"), &template).await;
+    for (vm, guest, name) in [(&mut a, &mut guest_a, "a"), (&mut b, &mut guest_b, "b")] {
+        assert_eq!(ask(vm, guest, "hello").await, "echo hello");
+        assert_eq!(ask(vm, guest, "mount").await, "0");
+        assert_eq!(ask(vm, guest, &format!("write {name}")).await, "written");
+        assert_ne!(ask(vm, guest, "base").await, "written", "the base is read-only");
+        let flags = ram_flags(vm.pid());
+        assert!(!flags.is_empty() && flags.iter().all(|flags| flags & 3 == 0), "{flags:?}");
+    }
+    assert_eq!(ask(&mut a, &mut guest_a, "read").await, "a");
+    assert_eq!(ask(&mut b, &mut guest_b, "read").await, "b");
+    assert_eq!(a.kill().await, Exit::Killed);
+    assert_eq!(ask(&mut b, &mut guest_b, "still there").await, "echo still there");
+    let pids = [a.pid(), b.pid()];
+    drop((a, b));
+    for _ in 0..200 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if pids.into_iter().all(is_gone) {
+            break;
+        }
+    }
+    assert!(pids.into_iter().all(is_gone), "no process is left");
+    assert_eq!(fingerprint(template.directory()), before);
+    assert!(fs::read(yard.path("base")).unwrap().iter().all(|byte| *byte == 1));
+
+    let (mut again, mut guest) = forked(&vmm, &yard.machine("second"), &template).await;
+    assert_eq!(ask(&mut again, &mut guest, "mount").await, "0");
+    assert_eq!(ask(&mut again, &mut guest, "read").await, "b", "what was written is kept");
+    again.kill().await;
+}
+
+#[tokio::test]
+async fn every_way_to_end_is_told_apart() {
+    // Promise: a panic, a power-off, a restart and a dead QEMU each give their own clear error.
+    let (yard, vmm) = (Yard::new(), vmm());
+    let template = yard.template(&vmm).await;
+    let machine = yard.machine("overlay");
+    let cases = [
+        ("panic", Exit::Panicked { message: "sysrq triggered crash".to_owned() }),
+        ("power-off", Exit::PoweredOff),
+        ("restart", Exit::Restarted),
+    ];
+    for (word, right) in cases {
+        let (mut vm, mut guest) = forked(&vmm, &machine, &template).await;
+        guest.control.write_all(format!("{word}\n").as_bytes()).await.unwrap();
+        assert_eq!(timeout(PATIENCE, vm.wait()).await.unwrap(), right);
+        assert!(matches!(vm.status().await, Err(VmmError::Ended(exit)) if exit == right));
+        assert!(is_gone(vm.pid()));
+    }
+    let (mut vm, _guest) = forked(&vmm, &machine, &template).await;
+    let pid = rustix::process::Pid::from_raw(vm.pid() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    assert!(matches!(vm.wait().await, Exit::VmmDied { .. }));
+}
+
+#[tokio::test]
+async fn a_machine_pauses_resumes_and_sends_in_bulk() {
+    // Promise: the guest stands still while paused, and a megabyte arrives whole.
+    let (yard, vmm) = (Yard::new(), vmm());
+    let mut vm = vmm.boot(&yard.machine("overlay"), None).await.unwrap();
+    let mut guest = vm.take_channels().unwrap();
+    assert_eq!(answered(&mut vm, &mut guest).await, "ready");
+    vm.pause().await.unwrap();
+    assert_eq!(vm.status().await.unwrap(), Status::Paused);
+    guest.control.write_all(b"x\n").await.unwrap();
+    let silence = timeout(Duration::from_millis(300), line(&mut guest.control)).await;
+    assert!(silence.is_err(), "a paused guest answered");
+    vm.resume().await.unwrap();
+    assert_eq!(answered(&mut vm, &mut guest).await, "echo x");
+    let mut bytes = vec![0; 1 << 20];
+    guest.control.write_all(b"bulk\n").await.unwrap();
+    timeout(PATIENCE, guest.bulk.read_exact(&mut bytes)).await.unwrap().unwrap();
+    assert!(bytes.iter().all(|byte| *byte == 7));
+    assert_eq!(answered(&mut vm, &mut guest).await, "sent");
+    assert_eq!(vm.kill().await, Exit::Killed);
+}
+
+#[tokio::test]
+async fn a_machine_that_cannot_start_says_why() {
+    // Promise: a QEMU that refuses gives its own last line, and leaves nothing.
+    let (yard, vmm) = (Yard::new(), vmm());
+    let mut machine = yard.machine("overlay");
+    fs::write(yard.path("overlay"), b"no qcow2").unwrap();
+    let error = vmm.boot(&machine, None).await.err().unwrap();
+    assert!(error.to_string().contains("QEMU ended with exit code 1"), "{error}");
+    machine.kernel = yard.path("nothing");
+    let error = vmm.boot(&machine, None).await.err().unwrap();
+    assert!(error.to_string().ends_with("/nothing"), "{error}");
+}
