@@ -5,20 +5,22 @@
 //!      └─────────────WriteRoot (a builder)
 //! ```
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use pyro_proto::agent::{Failure, FailureKind, Prepare, Reply, Request, WriteRoot};
 
 use crate::exec::{CallIo, Engine};
 use crate::failure::failure;
-use crate::root;
+use crate::root::{self, Warm};
 use crate::unpack;
 
 /// Where a guest's life stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Stage {
     /// No root yet.
     Booted,
+    /// The base image is mounted.
+    Warm(Warm),
     /// The root is being put together, or that has failed: nothing can be said of it.
     Unsettled,
     /// Commands may run.
@@ -28,7 +30,7 @@ pub(crate) enum Stage {
 /// The guest as one agent sees it.
 #[derive(Debug)]
 pub(crate) struct Guest {
-    stage: Cell<Stage>,
+    stage: RefCell<Stage>,
     is_unpacking: Cell<bool>,
     pub(crate) engine: Engine,
 }
@@ -36,13 +38,13 @@ pub(crate) struct Guest {
 impl Guest {
     /// A guest whose life stands at `stage`.
     pub(crate) fn new(stage: Stage, engine: Engine) -> Guest {
-        Guest { stage: Cell::new(stage), is_unpacking: Cell::new(false), engine }
+        Guest { stage: RefCell::new(stage), is_unpacking: Cell::new(false), engine }
     }
 
     /// Does what a host asks for, to the reply.
     pub(crate) async fn answer(&self, request: Request, io: &CallIo) {
         let result = match request {
-            Request::Exec(exec) if self.stage.get() == Stage::Prepared => return self.engine.run(&exec, io).await,
+            Request::Exec(exec) if self.is_prepared() => return self.engine.run(&exec, io).await,
             Request::Exec(_) => Err(refused("the guest's root is not assembled yet")),
             Request::Warm => self.warm(),
             Request::Prepare(prepare) => self.prepare(&prepare),
@@ -52,26 +54,38 @@ impl Guest {
         io.reply(&result.unwrap_or_else(Reply::Failed)).await;
     }
 
+    fn is_prepared(&self) -> bool {
+        matches!(*self.stage.borrow(), Stage::Prepared)
+    }
+
     fn warm(&self) -> Result<Reply, Failure> {
-        if self.stage.get() != Stage::Booted {
-            return Err(refused("the guest's root is assembled already"));
+        let mut stage = self.stage.borrow_mut();
+        if !matches!(*stage, Stage::Booted) || self.is_unpacking.get() {
+            return Err(refused("the guest is warm already, or is a builder"));
         }
-        root::warm()?;
+        *stage = Stage::Warm(root::warm()?);
         Ok(Reply::Warmed)
     }
 
+    /// A guest that was never warmed is warmed first, so that a fork and a boot come to the same.
     fn prepare(&self, prepare: &Prepare) -> Result<Reply, Failure> {
-        if self.stage.get() != Stage::Booted || self.is_unpacking.get() {
-            return Err(refused("the guest is prepared already, or is a builder"));
+        root::check(prepare)?;
+        if matches!(*self.stage.borrow(), Stage::Booted) {
+            self.warm()?;
         }
-        self.stage.set(Stage::Unsettled);
-        root::prepare(prepare)?;
-        self.stage.set(Stage::Prepared);
+        match self.stage.replace(Stage::Unsettled) {
+            Stage::Warm(warm) => root::prepare(&warm, prepare)?,
+            stage => {
+                self.stage.replace(stage);
+                return Err(refused("the guest is prepared already"));
+            }
+        }
+        self.stage.replace(Stage::Prepared);
         Ok(Reply::Prepared)
     }
 
     async fn write_root(&self, request: &WriteRoot, io: &CallIo) -> Result<Reply, Failure> {
-        if self.stage.get() != Stage::Booted || self.is_unpacking.replace(true) {
+        if !matches!(*self.stage.borrow(), Stage::Booted) || self.is_unpacking.replace(true) {
             return Err(refused("a root image is written already, or this guest is no builder"));
         }
         let result = unpack::write_root(request.archive_bytes, io).await;

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::system::RebootCommand;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
@@ -11,7 +12,7 @@ use crate::console::warn;
 use crate::exec::{Cgroups, Engine, Reaper};
 use crate::failure::errno_text;
 use crate::guest::{Guest, Stage};
-use crate::limits::BLOCKING_THREADS_MAX;
+use crate::limits::{BLOCKING_THREADS_MAX, OPEN_FILES_HARD};
 use crate::port::{Port, PortStream};
 use crate::session::serve;
 
@@ -45,12 +46,21 @@ fn boot_and_serve() -> Result<(), InitError> {
         warn(format_args!("the loopback interface does not come up: {}", errno_text(errno)));
     }
     let cgroups = Cgroups::below(&boot::make_command_cgroups()?).map_err(BootError::Cgroups)?;
+    raise_open_files();
     let engine = Engine::new(Reaper::new(), cgroups);
     engine.prepare_next();
     let guest = Rc::new(Guest::new(Stage::Booted, engine));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
     Ok(LocalSet::new().block_on(&runtime, serve_hosts(guest, ports))?)
+}
+
+/// For the agent itself, whose calls hold several descriptors each, and as the bound for all commands.
+fn raise_open_files() {
+    let limit = Rlimit { current: Some(OPEN_FILES_HARD), maximum: Some(OPEN_FILES_HARD) };
+    if let Err(errno) = setrlimit(Resource::Nofile, limit) {
+        warn(format_args!("the limit of open files stays as it is: {}", errno_text(errno)));
+    }
 }
 
 async fn serve_hosts(guest: Rc<Guest>, (control, bulk): (Port, Port)) -> std::io::Result<()> {
@@ -64,7 +74,8 @@ async fn serve_hosts(guest: Rc<Guest>, (control, bulk): (Port, Port)) -> std::io
     }
 }
 
-async fn reap(guest: Rc<Guest>, mut children: Signal) {
+/// Reaps for as long as children end.
+pub(crate) async fn reap(guest: Rc<Guest>, mut children: Signal) {
     while children.recv().await.is_some() {
         guest.engine.reap();
     }

@@ -22,3 +22,6 @@ mod unpack;
 mod watched;
 
 pub use init::run;
+
+#[cfg(test)]
+mod tests;

@@ -87,3 +87,9 @@ pub(crate) const BLOCKING_THREADS_MAX: usize = 2;
 
 /// Highest signal number of Linux.
 pub(crate) const SIGNAL_MAX: u8 = 64;
+
+/// Pieces of one sparse file in an archive.
+pub(crate) const ARCHIVE_SEGMENTS_MAX: usize = 100_000;
+
+/// Length of one extended header of an archive.
+pub(crate) const ARCHIVE_EXTENSION_BYTES_MAX: usize = 1024 * 1024;

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
@@ -13,12 +13,6 @@ use crate::limits::SMALL_FILE_BYTES_MAX;
 pub(crate) fn read_at(directory: impl AsFd, path: impl Arg, bytes_max: usize) -> rustix::io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     read(rustix::fs::openat(directory, path, flags, Mode::empty())?, bytes_max)
-}
-
-/// The same with every symlink kept inside `root`.
-pub(crate) fn read_in(root: impl AsFd, path: impl Arg, bytes_max: usize) -> rustix::io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    read(rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?, bytes_max)
 }
 
 fn read(file: OwnedFd, bytes_max: usize) -> rustix::io::Result<Vec<u8>> {

@@ -53,7 +53,7 @@ fn set(directory: &Path, name: &str, value: &[u8]) -> rustix::io::Result<()> {
 fn memory_total_bytes() -> u64 {
     let info = rustix::system::sysinfo();
     let unit = u64::from(info.mem_unit.max(1));
-    u64::from(info.totalram).saturating_mul(unit)
+    info.totalram.saturating_mul(unit)
 }
 
 /// A small guest keeps at least half of its memory for commands.

@@ -19,7 +19,7 @@ pub(crate) fn ports() -> Result<(Port, Port), BootError> {
 }
 
 /// The block device with this serial, if it is there; the kernel finds all disks before any port is open.
-pub(crate) fn disk(serial: &str) -> Option<PathBuf> {
+pub(crate) fn find_disk(serial: &str) -> Option<PathBuf> {
     named(Path::new(DISKS), "serial", serial).map(|name| Path::new("/dev").join(name))
 }
 

@@ -10,7 +10,7 @@ mod modules;
 mod mounts;
 
 pub(crate) use cgroups::make_command_cgroups;
-pub(crate) use devices::{disk, ports};
+pub(crate) use devices::{find_disk, ports};
 pub(crate) use loopback::bring_up_loopback;
 pub(crate) use modules::load_modules;
 pub(crate) use mounts::{mount_devices, mount_kernel_filesystems, open_console};

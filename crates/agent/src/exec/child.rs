@@ -18,7 +18,7 @@ use rustix::process::Pid;
 use super::account::Account;
 use super::plan::Plan;
 use super::stdio::ChildStdio;
-use crate::limits::{CHILD_STACK_BYTES, OPEN_FILES_HARD, OPEN_FILES_SOFT};
+use crate::limits::{CHILD_STACK_BYTES, OPEN_FILES_SOFT};
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("the birth of a process is written for x86-64");
@@ -85,6 +85,8 @@ struct Orders {
     stdio: [RawFd; 3],
     is_terminal: bool,
     account: Option<(u32, u32, Vec<u32>)>,
+    /// Soft and hard limit of open files.
+    open_files: [u64; 2],
     /// Written by the child, read by its parent once the child is gone from its memory.
     step: Step,
     errno: i32,
@@ -161,10 +163,17 @@ impl Orders {
             stdio,
             is_terminal,
             account: account.map(|account| (account.uid, account.gid, account.groups.clone())),
+            open_files: open_files(),
             step: Step::Execute,
             errno: 0,
         }
     }
+}
+
+/// A command may raise its soft limit as far as this process's hard one.
+fn open_files() -> [u64; 2] {
+    let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    [OPEN_FILES_SOFT.min(hard), hard]
 }
 
 /// A list as `execve` wants it, ended by a null pointer.
@@ -223,7 +232,7 @@ type Halt = (Step, i32);
 fn obey(orders: &Orders) -> Result<std::convert::Infallible, Halt> {
     take_streams(orders).map_err(|errno| (Step::Streams, errno))?;
     enter_directory(orders).map_err(|errno| (Step::Directory, errno))?;
-    set_limits().map_err(|errno| (Step::Limits, errno))?;
+    set_limits(orders).map_err(|errno| (Step::Limits, errno))?;
     become_account(orders).map_err(|errno| (Step::Account, errno))?;
     Err((Step::Execute, execute(orders)))
 }
@@ -255,13 +264,9 @@ fn enter_directory(orders: &Orders) -> Result<(), i32> {
     }
 }
 
-fn set_limits() -> Result<(), i32> {
-    let limit = [OPEN_FILES_SOFT, OPEN_FILES_HARD];
-    match call(libc::SYS_prlimit64, [0, libc::RLIMIT_NOFILE as c_long, limit.as_ptr() as c_long, 0]) {
-        // Only root may raise the hard limit: a test of an ordinary user keeps its own.
-        Err(libc::EPERM) => Ok(()),
-        result => result.map(drop),
-    }
+fn set_limits(orders: &Orders) -> Result<(), i32> {
+    let limit = orders.open_files;
+    call(libc::SYS_prlimit64, [0, libc::RLIMIT_NOFILE as c_long, limit.as_ptr() as c_long, 0]).map(drop)
 }
 
 fn become_account(orders: &Orders) -> Result<(), i32> {

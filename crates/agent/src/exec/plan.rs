@@ -35,7 +35,7 @@ impl Plan {
         let variables = environment(exec, account)?;
         let path = variables.iter().find(|(name, _)| name == b"PATH").map_or(PATH_DEFAULT, |(_, value)| value);
         let candidates = candidates(program, path)?;
-        let environment = variables.iter().map(|pair| assignment(pair)).collect::<Result<_, _>>()?;
+        let environment = variables.iter().map(assignment).collect::<Result<_, _>>()?;
         let (directory, directory_is_default) = match &exec.directory {
             Some(directory) => (c_string("the working directory", directory)?, false),
             None => (DIRECTORY_DEFAULT.to_owned(), true),

@@ -3,10 +3,12 @@
 //! Owns what happens to mounts after the boot, and what makes a fork itself.
 
 mod assemble;
+mod disks;
 mod elf;
-mod etc;
+mod furnish;
 mod identity;
 mod warm;
 
-pub(crate) use assemble::{make_directory, mount_disk, prepare};
-pub(crate) use warm::warm;
+pub(crate) use assemble::{Warm, prepare, warm};
+pub(crate) use disks::{disk, mount_ext4};
+pub(crate) use identity::check;

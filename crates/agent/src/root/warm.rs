@@ -9,12 +9,9 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use pyro_proto::agent::Failure;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
-use super::assemble::{BASE, mount_base, open_directory};
 use super::elf::needs;
-use crate::failure::system;
 use crate::limits::{WARM_BYTES_MAX, WARM_FILE_BYTES_MAX, WARM_FILES_MAX};
 
 const COMMANDS: [&str; 12] =
@@ -34,18 +31,15 @@ const FILES: [&str; 9] = [
     "usr/share/zoneinfo/UTC",
 ];
 
-/// Mounts the base image and reads ahead.
-pub(crate) fn warm() -> Result<(), Failure> {
-    mount_base()?;
-    let base = open_directory(BASE).map_err(|errno| system("the base image cannot be opened", errno))?;
+/// Reads ahead, within bounds, and passes over what an image does not have.
+pub(crate) fn read_ahead(base: BorrowedFd<'_>) {
     let mut reader = ReadAhead::default();
     for command in COMMANDS {
         let places = COMMAND_DIRECTORIES.iter().map(|directory| Path::new(directory).join(command));
         reader.wanted.push_back(places.collect());
     }
     reader.wanted.extend(FILES.iter().map(|file| vec![PathBuf::from(file)]));
-    reader.run(std::os::fd::AsFd::as_fd(&base));
-    Ok(())
+    reader.run(base);
 }
 
 /// Files to read, each by the places where it may be: the first that is there counts.

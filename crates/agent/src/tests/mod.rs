@@ -1,0 +1,8 @@
+//! Commands over both lanes, as a host sees them, with real processes of the machine that runs the tests.
+//! Control groups are used where this user may make some, and process groups otherwise.
+
+mod commands;
+mod host;
+mod protocol;
+mod streams;
+mod terminals;
