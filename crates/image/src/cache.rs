@@ -24,9 +24,10 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// The cache at an absolute path. Nothing is created yet.
+    /// The cache at a path, which is made absolute: tools run in other directories. Nothing is created yet.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        let root = root.into();
+        Self { root: std::path::absolute(&root).unwrap_or(root) }
     }
 
     /// The directory itself.

@@ -59,8 +59,8 @@ static CATALOG: [EnvironmentSpec; 3] = [
             "unzip",
             "xz-utils",
         ],
-        package_count_expected: 140,
-        free_bytes_min: 1536 * MIB,
+        package_count_expected: 130,
+        free_bytes_min: 1280 * MIB,
     },
     EnvironmentSpec {
         name: "debian:12-base",
@@ -71,7 +71,7 @@ static CATALOG: [EnvironmentSpec; 3] = [
         suite: "bookworm",
         default_packages: &["bash", "coreutils"],
         packages: &["procps"],
-        package_count_expected: 95,
+        package_count_expected: 100,
         free_bytes_min: 1024 * MIB,
     },
     EnvironmentSpec {
@@ -98,8 +98,8 @@ static CATALOG: [EnvironmentSpec; 3] = [
             "unzip",
             "xz-utils",
         ],
-        package_count_expected: 210,
-        free_bytes_min: 3072 * MIB,
+        package_count_expected: 195,
+        free_bytes_min: 2048 * MIB,
     },
 ];
 

@@ -1,103 +1,18 @@
 //! One run of a host program: its own process group, its output read line by line, bounded, and its whole process tree
 //! killed when the work is canceled or takes too long. It never decides what a failure means.
 
-use std::collections::VecDeque;
-use std::io::{self, Read};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+mod output;
+
+use std::io::Read;
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use crate::limits::{
-    POLL_INTERVAL, TOOL_ERROR_LINES_MAX, TOOL_LINE_BYTES_MAX, TOOL_LINES_QUEUED_MAX, TOOL_TAIL_LINES_MAX,
-    TREE_GONE_MAX,
-};
+pub use output::{ToolError, ToolOutput};
+
+use crate::limits::{POLL_INTERVAL, TOOL_LINE_BYTES_MAX, TOOL_LINES_QUEUED_MAX, TREE_GONE_MAX};
 use crate::process_tree;
-use crate::progress::{Cancel, Canceled};
-use crate::tools::ToolMissing;
-
-/// A host program did not do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum ToolError {
-    /// It is not installed.
-    #[error(transparent)]
-    Missing(#[from] ToolMissing),
-    /// The caller stopped the work; the program and all it started are gone.
-    #[error(transparent)]
-    Canceled(#[from] Canceled),
-    /// It could not be started.
-    #[error("cannot start {program}")]
-    Start {
-        /// The program.
-        program: &'static str,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// It took longer than anything reasonable and was killed.
-    #[error("{program} did not finish in {} s", limit.as_secs())]
-    TimedOut {
-        /// The program.
-        program: &'static str,
-        /// The limit.
-        limit: Duration,
-    },
-    /// It ended with a failure.
-    #[error("{program} failed ({status}){}", output.last_line_suffix())]
-    Failed {
-        /// The program.
-        program: &'static str,
-        /// Its exit code or signal, in words.
-        status: ExitStatus,
-        /// What it said.
-        output: ToolOutput,
-    },
-    /// This user has no subordinate ids, so no file of another user can be made.
-    #[error("user {user} has no subordinate ids in {file}")]
-    NoSubordinateIds {
-        /// The user's name, or id where the name is not known.
-        user: String,
-        /// `/etc/subuid` or `/etc/subgid`.
-        file: &'static str,
-    },
-    /// The kernel, or a policy of this system, refuses user namespaces to this user.
-    #[error("this system refuses a user namespace{}", output.last_line_suffix())]
-    NamespaceRefused {
-        /// What the programs that tried said.
-        output: ToolOutput,
-    },
-}
-
-/// What a program wrote to stderr, bounded.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ToolOutput {
-    /// The first lines that begin like an error (`E:`, `Err:`, `error:`).
-    pub errors: Vec<String>,
-    /// The last lines.
-    pub tail: VecDeque<String>,
-}
-
-impl ToolOutput {
-    /// All kept lines, errors first.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
-        self.errors.iter().chain(&self.tail).map(String::as_str)
-    }
-
-    fn last_line_suffix(&self) -> String {
-        self.tail.back().map(|line| format!(": {}", line.trim())).unwrap_or_default()
-    }
-
-    fn add(&mut self, line: &str) {
-        let is_error =
-            ["E:", "Err:", "error:", "dpkg: error", "tar:"].iter().any(|start| line.starts_with(start));
-        if is_error && self.errors.len() < TOOL_ERROR_LINES_MAX {
-            self.errors.push(line.to_owned());
-        }
-        if self.tail.len() == TOOL_TAIL_LINES_MAX {
-            self.tail.pop_front();
-        }
-        self.tail.push_back(line.to_owned());
-    }
-}
+use crate::progress::Cancel;
 
 /// What bounds a run.
 #[derive(Clone, Copy)]
@@ -269,6 +184,7 @@ fn send_line(line: &mut Vec<u8>, sender: &SyncSender<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::TOOL_TAIL_LINES_MAX;
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("/bin/sh");

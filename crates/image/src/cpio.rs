@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(&bytes[114..116], [0, 0]);
         let text = String::from_utf8_lossy(&bytes);
         assert!(text.contains("0000000500000001"), "the device numbers");
-        assert!(text.contains(concat!("init\0\0\0hello\0\0\0", "070701")), "content is padded: {text:?}");
+        assert!(text.contains(concat!("init\0\0hello\0\0\0", "070701")), "content is padded: {text:?}");
         assert!(text.ends_with("TRAILER!!!\0\0\0\0"));
         assert_eq!(bytes.len() % 4, 0);
     }

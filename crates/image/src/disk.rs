@@ -62,7 +62,7 @@ impl DiskError {
     }
 }
 
-/// Creates a directory and those above it. New ones belong to the user alone.
+/// Creates a directory and those above it. Nobody else may write in new ones.
 pub(crate) fn create_dirs(path: &Path) -> Result<(), DiskError> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new()

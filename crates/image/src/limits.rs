@@ -55,9 +55,9 @@ pub const INITRAMFS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// The block size of root images.
 pub const ROOT_IMAGE_BLOCK_BYTES: u64 = 4096;
 /// Root images grow in steps of this size.
-pub const ROOT_IMAGE_STEP_BYTES: u64 = 64 * 1024 * 1024;
+pub const ROOT_IMAGE_STEP_BYTES: u64 = 8 * 1024 * 1024;
 /// Room left in a root image for the file system's own tables and directories.
-pub const ROOT_IMAGE_SLACK_BYTES: u64 = 96 * 1024 * 1024;
+pub const ROOT_IMAGE_SLACK_BYTES: u64 = 24 * 1024 * 1024;
 /// Inodes of a root image beyond one per archive entry.
 pub const ROOT_IMAGE_SLACK_INODES: u64 = 4096;
 

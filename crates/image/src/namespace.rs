@@ -38,11 +38,15 @@ pub(crate) struct Program<'a> {
 }
 
 impl World {
-    /// The world this process can have.
+    /// The world this process can have: a program is tried in it.
     pub(crate) fn of_this_process(tools: &Tools, cancel: &Cancel) -> Result<Self, ToolError> {
-        if !rustix::process::geteuid().is_root() {
-            return Ok(Self::User(subordinate_ids()?));
+        if tools.run_bare() {
+            return Ok(Self::Bare);
         }
+        let world = match rustix::process::geteuid().is_root() {
+            true => Self::Root,
+            false => Self::User(subordinate_ids()?),
+        };
         let trial = Program {
             tool: Tool::Rm,
             arguments: vec!["--version".into()],
@@ -50,10 +54,11 @@ impl World {
             bounds: Bounds { program: "unshare", limit: SMALL_TOOL_RUN_MAX, cancel },
             held: None,
         };
-        match Self::Root.run(tools, trial, &mut |_| {}) {
-            Ok(()) => Ok(Self::Root),
-            Err(ToolError::Failed { .. }) => Ok(Self::Bare),
-            Err(error) => Err(error),
+        match (world.run(tools, trial, &mut |_| {}), world) {
+            (Ok(()), world) => Ok(world),
+            (Err(ToolError::Failed { .. }), Self::Root) => Ok(Self::Bare),
+            (Err(ToolError::Failed { output, .. }), _) => Err(ToolError::NamespaceRefused { output }),
+            (Err(error), _) => Err(error),
         }
     }
 

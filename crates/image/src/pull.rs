@@ -1,26 +1,30 @@
 //! A pull: packages, kernel, root image, manifest, in a partial directory that is renamed when all of it is whole.
 //! Any failure, and cancellation at any moment, leaves nothing that could be taken for an environment.
 
+mod error;
+mod remedy;
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 
-use crate::archive::{self, ArchiveError, Fetch, Fetched};
+pub use error::PullError;
+
+use crate::archive::{self, Fetch, Fetched};
 use crate::cache::Cache;
 use crate::catalog::{EnvironmentName, PLATFORM};
-use crate::child::ToolError;
 use crate::clock::now_rfc3339;
 use crate::disk::{DiskError, create_file, require_free, seal_file};
-use crate::installed::{
-    HOLD_NAME, InstalledEnvironment, InstalledError, MANIFEST_NAME, ROOTFS_NAME, VMLINUX_NAME,
-};
-use crate::kernel::{self, Kernel, KernelError};
+use crate::installed::{HOLD_NAME, InstalledEnvironment, MANIFEST_NAME, ROOTFS_NAME, VMLINUX_NAME};
+use crate::kernel::{self, Kernel};
 use crate::lock::{Lock, LockError, Mode};
 use crate::manifest::{
     ENVIRONMENT_MANIFEST_VERSION, EnvironmentManifest, FileRecord, KernelRecord, SourceRecord, write_manifest,
 };
-use crate::partial::{Partial, PartialError, remove_leftovers};
-use crate::progress::{Cancel, Canceled, Phase, Progress};
+use crate::partial::{Partial, remove_leftovers};
+use crate::progress::{Cancel, Phase, Progress};
 use crate::root_image::{self, RootImageError, RootJob, RootWriter};
-use crate::rootfs::{self, Rootfs, RootfsError};
+use crate::rootfs::{self, Rootfs};
 use crate::tools::Tools;
 
 /// What to pull, where to, and how to tell of it.
@@ -47,42 +51,6 @@ pub struct Pulled {
     pub environment: InstalledEnvironment,
     /// Whether it was installed now; otherwise it was there already.
     pub fresh: bool,
-}
-
-/// A pull that failed. Nothing of it is left.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PullError {
-    /// The caller stopped it.
-    #[error(transparent)]
-    Canceled(#[from] Canceled),
-    /// The packages could not be had.
-    #[error(transparent)]
-    Archive(ArchiveError),
-    /// The kernel could not be had.
-    #[error(transparent)]
-    Kernel(KernelError),
-    /// The packages do not make a system.
-    #[error(transparent)]
-    Rootfs(RootfsError),
-    /// The root image could not be made.
-    #[error(transparent)]
-    RootImage(RootImageError),
-    /// A damaged environment cannot be replaced: a VM uses it.
-    #[error("environment {name} is damaged and in use")]
-    InUse {
-        /// Its name.
-        name: EnvironmentName,
-    },
-    /// What was installed cannot be opened.
-    #[error(transparent)]
-    Installed(InstalledError),
-    /// A tool failed.
-    #[error(transparent)]
-    Tool(ToolError),
-    /// The disk failed.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
 }
 
 /// Pulls an environment. One that is installed is given back at once, without a lock or any network.
@@ -244,47 +212,5 @@ fn source(suite: &str, fetched: Fetched) -> SourceRecord {
         suite: suite.to_owned(),
         date: fetched.release_date,
         sources: fetched.sources,
-    }
-}
-
-/// Cancellation is one error, wherever it was noticed; so is a failing disk or tool.
-macro_rules! lift {
-    ($($source:ident => $variant:ident { $($inner:ident),* }),* $(,)?) => {
-        $(impl From<$source> for PullError {
-            fn from(error: $source) -> Self {
-                match error {
-                    $($source::$inner(inner) => inner.into(),)*
-                    #[allow(unreachable_patterns)]
-                    other => Self::$variant(other),
-                }
-            }
-        })*
-    };
-}
-
-lift! {
-    ToolError => Tool { Canceled },
-    ArchiveError => Archive { Tool, Disk },
-    KernelError => Kernel { Canceled, Tool, Disk },
-    RootfsError => Rootfs { Canceled, Disk },
-    RootImageError => RootImage { Canceled, Tool, Disk },
-    InstalledError => Installed { Disk },
-}
-
-impl From<PartialError> for PullError {
-    fn from(error: PartialError) -> Self {
-        match error {
-            PartialError::Disk(error) => error.into(),
-            PartialError::Tool(error) => error.into(),
-        }
-    }
-}
-
-impl From<LockError> for PullError {
-    fn from(error: LockError) -> Self {
-        match error {
-            LockError::Disk(error) => error.into(),
-            LockError::Canceled(canceled) => canceled.into(),
-        }
     }
 }

@@ -18,6 +18,11 @@ use crate::progress::{Cancel, Canceled, Progress};
 use crate::rootfs::Rootfs;
 use crate::tools::{Tool, ToolMissing, Tools};
 
+/// What any kernel since 4.4 mounts. No journal and no reserved blocks: the image is written once and mounted read-only for
+/// ever after, a journal would only be replayed.
+const FEATURES: &str = "none,dir_index,dir_nlink,ext_attr,extent,extra_isize,filetype,flex_bg,huge_file,large_file,\
+                        metadata_csum,sparse_super,64bit";
+
 /// What a writer is to do: unpack a tar into a blank ext4, as root, with every owner, mode, link and attribute.
 #[derive(Debug)]
 pub struct RootJob<'a> {
@@ -98,21 +103,11 @@ pub(crate) fn make_blank(
     let inodes = rootfs.entries.saturating_add(ROOT_IMAGE_SLACK_INODES);
     create_file(image)?.set_len(bytes).map_err(DiskError::io("set the size of", image))?;
     let mut command = Command::new(tools.require(Tool::Mke2fs)?);
-    // Written once and mounted read-only for ever after: a journal would only be replayed, reserved blocks only be lost.
-    command.args([
-        "-q",
-        "-F",
-        "-t",
-        "ext4",
-        "-m",
-        "0",
-        "-L",
-        "pyro-root",
-        "-O",
-        "^has_journal,^resize_inode",
-    ]);
+    // Neither the host's configuration nor its version's defaults: the same image everywhere.
+    command.env("MKE2FS_CONFIG", "/dev/null").args(["-q", "-F", "-t", "ext4", "-O", FEATURES]);
+    command.args(["-L", "pyro-root", "-U", &rootfs.record.digest.uuid(), "-m", "0", "-I", "256"]);
     command.args(["-b", &ROOT_IMAGE_BLOCK_BYTES.to_string(), "-N", &inodes.to_string()]);
-    command.args(["-E", "root_owner=0:0,lazy_itable_init=1,nodiscard", "-U", &rootfs.record.digest.uuid()]);
+    command.args(["-E", "root_owner=0:0,lazy_itable_init=1,nodiscard"]);
     command.arg(image).stdin(Stdio::null()).stdout(Stdio::null());
     child::run(command, Bounds { program: "mke2fs", limit: SMALL_TOOL_RUN_MAX, cancel }, &mut |_| {})
         .map_err(|error| full_disk(error, image))?;

@@ -107,6 +107,7 @@ pub struct ToolMissing {
 #[derive(Debug, Clone, Default)]
 pub struct Tools {
     found: Vec<(Tool, PathBuf)>,
+    bare: bool,
 }
 
 impl Tools {
@@ -118,7 +119,7 @@ impl Tools {
             .into_iter()
             .filter_map(|tool| Some((tool, find_program(tool.program(), &places)?)))
             .collect();
-        Self { found }
+        Self { found, bare: false }
     }
 
     /// The same tools with one of them elsewhere.
@@ -134,6 +135,17 @@ impl Tools {
     pub fn without(mut self, tool: Tool) -> Self {
         self.found.retain(|(known, _)| *known != tool);
         self
+    }
+
+    /// The same tools, run without namespaces of their own: for stand-ins that need none.
+    #[cfg(test)]
+    pub(crate) fn bare(mut self) -> Self {
+        self.bare = true;
+        self
+    }
+
+    pub(crate) fn run_bare(&self) -> bool {
+        self.bare
     }
 
     /// Where a tool is, if it is here.

@@ -90,7 +90,13 @@ const SIGNS: &[(&[&str], Make)] = &[
         ArchiveError::Checksum { line }
     }),
     (
-        &["Unable to locate package", "has no installation candidate", "404  Not Found", "404 Not Found"],
+        &[
+            "Unable to locate package",
+            "No packages found",
+            "has no installation candidate",
+            "404  Not Found",
+            "404 Not Found",
+        ],
         |line| ArchiveError::Lacking { line },
     ),
     (
