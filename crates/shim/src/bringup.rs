@@ -203,7 +203,7 @@ impl<M: Vmm> Bringup<'_, M> {
         let overlay = self.place.scratch();
         let bytes =
             std::fs::metadata(blank).map_err(|error| system("the blank disk cannot be used", &error))?.len();
-        pyro_vmm::create_overlay(&overlay, bytes)
+        pyro_vmm::create_disposable_overlay(&overlay, bytes)
             .map_err(|error| system("the VM's disk could not be made", &error))?;
         disk(DISK_SCRATCH, Image::Overlay { overlay, backing: blank.to_owned() })
     }

@@ -8,3 +8,6 @@ pub const ID_CHARS: usize = 12;
 
 /// VMs listed or reconciled at once; more than any machine holds.
 pub const VMS_MAX: usize = 100_000;
+
+/// Pages of the write-ahead log before it is written back. The first to open the database reads all of it.
+pub const LOG_PAGES: u32 = 200;
