@@ -13,7 +13,7 @@ pub use failure::ArchiveError;
 use crate::catalog::{EnvironmentSpec, KERNEL_METAPACKAGE};
 use crate::child::Bounds;
 use crate::digest::Digest;
-use crate::disk::{create_dirs, read_bounded};
+use crate::disk::{create_dir_of_mode, read_bounded};
 use crate::limits::{ARCHIVE_RUN_MAX, RECORD_BYTES_MAX};
 use crate::namespace::{Program, World};
 use crate::progress::{Cancel, Progress};
@@ -69,18 +69,27 @@ const PATHS_LEFT_OUT: [&str; 6] = [
     "path-exclude=/usr/share/lintian/*",
 ];
 
+/// The directory, under the request's, that the tool works in; and what it holds.
+pub(crate) const WORKING_DIRECTORY: &str = "archive";
+pub(crate) const WORKING_PARTS: [&str; 3] = [TEMPORARY, OUTPUT, ROOTFS_TAR];
+const TEMPORARY: &str = "tmp";
+const OUTPUT: &str = "hook";
+const DEBS: &str = "hook/deb";
+const ROOTFS_TAR: &str = "rootfs.tar";
+
 /// Fetches an environment's packages and its kernel's.
 pub(crate) fn fetch(request: &Fetch<'_>) -> Result<Fetched, ArchiveError> {
-    let temporary = request.directory.join("tmp");
-    let output = request.directory.join("hook");
-    create_dirs(&temporary)?;
-    create_dirs(&output.join("deb"))?;
     let world = World::of_this_process(request.tools, request.cancel)?;
-    let rootfs_tar = request.directory.join("rootfs.tar");
+    let directory = request.directory.join(WORKING_DIRECTORY);
+    for part in ["", TEMPORARY, OUTPUT, DEBS] {
+        create_dir_of_mode(&directory.join(part), world.directory_mode())?;
+    }
+    let inside = world.inside(&directory);
     let program = Program {
         tool: Tool::Mmdebstrap,
-        arguments: arguments(request, &world, &rootfs_tar),
-        environment: environment(request, &temporary, &output),
+        arguments: arguments(request, &world, &inside),
+        environment: environment(request, &inside),
+        directory: &directory,
         bounds: Bounds { program: "mmdebstrap", limit: ARCHIVE_RUN_MAX, cancel: request.cancel },
         held: request.lock.as_ref().and_then(|lock| lock.try_clone().ok()),
     };
@@ -88,13 +97,13 @@ pub(crate) fn fetch(request: &Fetch<'_>) -> Result<Fetched, ArchiveError> {
     world
         .run(request.tools, program, &mut |line| meter.line(line))
         .map_err(|error| failure(error, request.directory))?;
-    collect(rootfs_tar, &output, request.spec.suite)
+    collect(&directory, request.spec.suite)
 }
 
-fn arguments(request: &Fetch<'_>, world: &World, rootfs_tar: &Path) -> Vec<OsString> {
+fn arguments(request: &Fetch<'_>, world: &World, directory: &Path) -> Vec<OsString> {
     let mode = match world {
         World::Root | World::Bare => "root",
-        World::User(_) => "unshare",
+        World::User(_) | World::Archive => "unshare",
     };
     let mut arguments: Vec<OsString> =
         ["--verbose", "--variant=minbase", "--components=main", "--architectures=amd64", "--format=tar"]
@@ -105,24 +114,25 @@ fn arguments(request: &Fetch<'_>, world: &World, rootfs_tar: &Path) -> Vec<OsStr
     arguments.extend(PATHS_LEFT_OUT.iter().map(|option| format!("--dpkgopt={option}").into()));
     arguments.push(concat!("--customize-hook=", include_str!("archive/hook.sh")).into());
     arguments.push(request.spec.suite.into());
-    arguments.push(rootfs_tar.into());
+    arguments.push(directory.join(ROOTFS_TAR).into());
     arguments.extend(request.mirror.map(OsString::from));
     arguments
 }
 
-fn environment(request: &Fetch<'_>, temporary: &Path, output: &Path) -> Vec<(&'static str, OsString)> {
+fn environment(request: &Fetch<'_>, directory: &Path) -> Vec<(&'static str, OsString)> {
     let here: Vec<_> = request.kernels_here.iter().map(Digest::to_string).collect();
     vec![
-        ("TMPDIR", temporary.into()),
+        ("TMPDIR", directory.join(TEMPORARY).into()),
         ("DEBIAN_FRONTEND", "noninteractive".into()),
-        ("PYRO_HOOK_OUTPUT", output.into()),
+        ("PYRO_HOOK_OUTPUT", directory.join(OUTPUT).into()),
         ("PYRO_HOOK_KERNEL", KERNEL_METAPACKAGE.into()),
         ("PYRO_HOOK_KERNELS_HERE", here.join(" ").into()),
     ]
 }
 
-fn collect(rootfs_tar: PathBuf, output: &Path, suite: &str) -> Result<Fetched, ArchiveError> {
-    let kernel = kernel_package(&record(output, "kernel")?, &output.join("deb"))?;
+fn collect(directory: &Path, suite: &str) -> Result<Fetched, ArchiveError> {
+    let (rootfs_tar, output) = (directory.join(ROOTFS_TAR), &directory.join(OUTPUT));
+    let kernel = kernel_package(&record(output, "kernel")?, &directory.join(DEBS))?;
     let sources = record(output, "sources")?;
     let sources =
         sources.lines().map(str::trim).filter(|line| line.starts_with("deb ")).map(str::to_owned).collect();

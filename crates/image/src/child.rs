@@ -70,9 +70,7 @@ impl Running {
     /// Kills the program and gives what it said so far.
     pub(crate) fn abandon(mut self) -> ToolOutput {
         self.kill_tree();
-        while let Ok(line) = self.lines.try_recv() {
-            self.output.add(&line);
-        }
+        self.drain();
         std::mem::take(&mut self.output)
     }
 
@@ -138,13 +136,14 @@ impl Running {
         }
         process_tree::kill(self.child.id());
         let _ = self.child.wait();
+        self.drain();
+    }
+
+    /// Takes what is still said until nobody holds stderr any more.
+    fn drain(&mut self) {
         let deadline = Instant::now() + TREE_GONE_MAX;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(line) => self.output.add(&line),
-                Err(_) => return,
-            }
+        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            self.output.add(&line);
         }
     }
 }

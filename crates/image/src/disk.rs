@@ -72,6 +72,13 @@ pub(crate) fn create_dirs(path: &Path) -> Result<(), DiskError> {
         .map_err(DiskError::io("create directory", path))
 }
 
+/// Creates a directory of exactly this mode, whatever the umask.
+pub(crate) fn create_dir_of_mode(path: &Path, mode: u32) -> Result<(), DiskError> {
+    fs::create_dir(path).map_err(DiskError::io("create directory", path))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(DiskError::io("set the mode of", path))
+}
+
 /// Creates a file that must not exist yet.
 pub(crate) fn create_file(path: &Path) -> Result<File, DiskError> {
     File::options().read(true).write(true).create_new(true).open(path).map_err(DiskError::io("create", path))
@@ -150,6 +157,14 @@ mod tests {
         assert!(matches!(quota, DiskError::Full { .. }));
         let other = DiskError::io("write", "/x")(rustix::io::Errno::IO.into());
         assert!(matches!(other, DiskError::Io { .. }));
+    }
+
+    /// Keeps: a write that really meets a full disk is that error.
+    #[test]
+    fn a_full_disk_is_noticed() {
+        let mut full = File::options().write(true).open("/dev/full").unwrap();
+        let error = full.write_all(b"x").map_err(DiskError::io("write", "/dev/full")).unwrap_err();
+        assert_eq!(error.to_string(), "no space left on the filesystem of /dev/full");
     }
 
     /// Keeps: nothing is begun where there is not enough room for it.

@@ -1,16 +1,15 @@
 //! Runs the archive tool as root of its own world: real root in a new mount and pid namespace, or an ordinary user who is
 //! root of a user namespace. There the user is uid 0 himself and his subordinate ids are the rest, so a cache under a home
-//! directory of mode 0700 is reachable (mmdebstrap's own unshare mode maps subordinate ids only, and is not).
-//! It never changes anything of the caller's process.
+//! directory of mode 0700 is reachable. It never changes anything of the caller's process.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::child::{self, Bounds, Running, ToolError};
+use crate::child::{self, Bounds, Running, ToolError, ToolOutput};
 use crate::limits::{SMALL_TOOL_RUN_MAX, TREE_GONE_MAX};
 use crate::progress::Cancel;
 use crate::subordinate::{SubordinateIds, subordinate_ids};
@@ -25,13 +24,23 @@ pub(crate) enum World {
     Bare,
     /// We are an ordinary user: a user namespace in front.
     User(SubordinateIds),
+    /// We are an ordinary user whom a policy gives no rights in namespaces, but gives them to mmdebstrap (AppArmor on
+    /// Ubuntu 24.04). Its namespace has our subordinate ids only, who cannot reach a private directory by its path: so the
+    /// working directory is mounted on `/tmp` there.
+    Archive,
 }
+
+/// The [`World::Archive`]'s first command: `.` needs no way to it. Perl wants a working directory it can name.
+const ENTER_WORKING_DIRECTORY: &str =
+    "mount --no-canonicalize --rbind . /tmp && cd /tmp && exec \"$@\" </dev/null";
 
 /// One program to run in a world.
 pub(crate) struct Program<'a> {
     pub(crate) tool: Tool,
     pub(crate) arguments: Vec<OsString>,
     pub(crate) environment: Vec<(&'static str, OsString)>,
+    /// Where it runs. What it writes goes there; see [`World::inside`].
+    pub(crate) directory: &'a Path,
     pub(crate) bounds: Bounds<'a>,
     /// An open file the whole process tree keeps open as its stdout: a lock on it is held until the last of them is gone.
     pub(crate) held: Option<File>,
@@ -43,22 +52,49 @@ impl World {
         if tools.run_bare() {
             return Ok(Self::Bare);
         }
-        let world = match rustix::process::geteuid().is_root() {
-            true => Self::Root,
-            false => Self::User(subordinate_ids()?),
-        };
+        if rustix::process::geteuid().is_root() {
+            return Ok(if Self::Root.works(tools, cancel)?.is_none() { Self::Root } else { Self::Bare });
+        }
+        let user = Self::User(subordinate_ids()?);
+        let Some(refusal) = user.works(tools, cancel)? else { return Ok(user) };
+        match Self::Archive.works(tools, cancel)? {
+            None => Ok(Self::Archive),
+            Some(_) => Err(ToolError::NamespaceRefused { output: refusal }),
+        }
+    }
+
+    /// Tries a harmless program; gives what was said when it could not run.
+    fn works(&self, tools: &Tools, cancel: &Cancel) -> Result<Option<ToolOutput>, ToolError> {
         let trial = Program {
             tool: Tool::Rm,
             arguments: vec!["--version".into()],
             environment: Vec::new(),
+            directory: Path::new("/"),
             bounds: Bounds { program: "unshare", limit: SMALL_TOOL_RUN_MAX, cancel },
             held: None,
         };
-        match (world.run(tools, trial, &mut |_| {}), world) {
-            (Ok(()), world) => Ok(world),
-            (Err(ToolError::Failed { .. }), Self::Root) => Ok(Self::Bare),
-            (Err(ToolError::Failed { output, .. }), _) => Err(ToolError::NamespaceRefused { output }),
-            (Err(error), _) => Err(error),
+        match self.run(tools, trial, &mut |_| {}) {
+            Ok(()) => Ok(None),
+            Err(ToolError::Failed { output, .. } | ToolError::NamespaceRefused { output }) => {
+                Ok(Some(output))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How a program in this world names its working directory.
+    pub(crate) fn inside(&self, directory: &Path) -> PathBuf {
+        match self {
+            Self::Archive => PathBuf::from("/tmp"),
+            Self::Root | Self::Bare | Self::User(_) => directory.to_owned(),
+        }
+    }
+
+    /// The mode its working directory needs. A world of other ids needs it open to all; the directory above keeps them out.
+    pub(crate) fn directory_mode(&self) -> u32 {
+        match self {
+            Self::Archive => 0o777,
+            Self::Root | Self::Bare | Self::User(_) => 0o755,
         }
     }
 
@@ -70,11 +106,11 @@ impl World {
         on_line: &mut dyn FnMut(&str),
     ) -> Result<(), ToolError> {
         let mut command = self.command(tools, program.tool)?;
-        command.args(&program.arguments).envs(program.environment);
+        command.args(&program.arguments).envs(program.environment).current_dir(program.directory);
         command.stdout(program.held.map_or_else(Stdio::null, Stdio::from));
         let bounds = program.bounds;
         match self {
-            Self::Root | Self::Bare => child::run(null_stdin(command), bounds, on_line),
+            Self::Root | Self::Bare | Self::Archive => child::run(null_stdin(command), bounds, on_line),
             Self::User(ids) => {
                 command.stdin(Stdio::piped());
                 let running = child::start(command, bounds.program)?;
@@ -91,6 +127,13 @@ impl World {
                 command.args(tie(tools, tool)?.into_iter().skip(1));
                 Ok(command)
             }
+            Self::Archive => {
+                let mut command = Command::new(tools.require(Tool::Setpriv)?);
+                command.args(["--pdeathsig", "KILL", "--"]).arg(tools.require(Tool::Mmdebstrap)?);
+                command.arg("--unshare-helper").arg(tools.require(Tool::Sh)?);
+                command.args(["-c", ENTER_WORKING_DIRECTORY, "sh"]).arg(tools.require(tool)?);
+                Ok(command)
+            }
             Self::User(_) => {
                 let mut command = Command::new(tools.require(Tool::Unshare)?);
                 // The shell waits for the ids: a program that is executed before has no capabilities.
@@ -103,17 +146,29 @@ impl World {
     }
 }
 
-/// Removes a tree whose files may belong to subordinate ids of this user.
-pub(crate) fn remove_foreign_tree(tools: &Tools, path: &Path) -> Result<(), ToolError> {
+/// Removes, of a tree that is in nobody's use, the files that belong to subordinate ids of this user: those in these parts
+/// of its working directory, or all of it where that is as easy. The rest is the user's own.
+pub(crate) fn remove_foreign_files(
+    tools: &Tools,
+    tree: &Path,
+    directory: &str,
+    parts: &[&str],
+) -> Result<(), ToolError> {
     let cancel = Cancel::new();
-    let program = Program {
-        tool: Tool::Rm,
-        arguments: vec!["-rf".into(), "--one-file-system".into(), "--".into(), path.into()],
-        environment: Vec::new(),
-        bounds: Bounds { program: "rm", limit: SMALL_TOOL_RUN_MAX, cancel: &cancel },
-        held: None,
+    let world = World::of_this_process(tools, &cancel)?;
+    let mut arguments: Vec<OsString> = vec!["-rf".into(), "--one-file-system".into(), "--".into()];
+    let working = tree.join(directory);
+    let (directory, targets) = match world {
+        World::Archive => {
+            (working.as_path(), parts.iter().map(|part| world.inside(&working).join(part)).collect())
+        }
+        World::Root | World::Bare | World::User(_) => (Path::new("/"), vec![tree.to_owned()]),
     };
-    World::of_this_process(tools, &cancel)?.run(tools, program, &mut |_| {})
+    arguments.extend(targets.into_iter().map(OsString::from));
+    let bounds = Bounds { program: "rm", limit: SMALL_TOOL_RUN_MAX, cancel: &cancel };
+    let program =
+        Program { tool: Tool::Rm, arguments, environment: Vec::new(), directory, bounds, held: None };
+    world.run(tools, program, &mut |_| {})
 }
 
 /// `setpriv --pdeathsig KILL unshare … tool`: the tree dies with us, and with its first process.

@@ -7,10 +7,11 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::archive::{WORKING_DIRECTORY, WORKING_PARTS};
 use crate::child::ToolError;
 use crate::disk::{DiskError, absent, sync_dir};
 use crate::limits::CACHE_ENTRIES_MAX;
-use crate::namespace::remove_foreign_tree;
+use crate::namespace::remove_foreign_files;
 use crate::tools::Tools;
 
 /// What every such directory's name begins with.
@@ -133,8 +134,8 @@ pub(crate) fn remove_tree(path: &Path, tools: &Tools) -> Result<(), PartialError
     match remove_own_tree(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            remove_foreign_tree(tools, path)?;
-            Ok(())
+            remove_foreign_files(tools, path, WORKING_DIRECTORY, &WORKING_PARTS)?;
+            Ok(remove_own_tree(path).map_err(DiskError::io("remove", path))?)
         }
         Err(error) => Err(DiskError::io("remove", path)(error).into()),
     }

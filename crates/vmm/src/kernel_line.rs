@@ -8,7 +8,7 @@ const KERNEL_TICKS_PER_SECOND: u64 = 250;
 
 /// Words every guest gets. `panic=-1` restarts at once, which `-no-reboot` turns into an end of the VM;
 /// 8250 probing is limited to the one port there is; the rest avoids waits for hardware that is not there.
-const ALWAYS: &[&str] = &[
+pub(crate) const ALWAYS: &[&str] = &[
     "console=ttyS0",
     "quiet",
     "panic=-1",
@@ -37,4 +37,37 @@ pub(crate) fn kernel_line(machine: &Machine, tsc_khz: Option<u64>) -> Result<Str
         return Err(MachineError::KernelArgument { argument: line });
     }
     Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Shape;
+
+    fn machine(accelerator: Accelerator, argument: &str) -> Machine {
+        Machine {
+            shape: Shape::new(accelerator, 1, 128).unwrap(),
+            kernel: "kernel".into(),
+            initrd: "initrd".into(),
+            kernel_arguments: vec![argument.to_owned()],
+            disks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn only_a_translated_guest_is_told_the_clock() {
+        // Promise: under TCG the boot never waits for a calibration that may hang; KVM's clock needs no help.
+        let tcg = kernel_line(&machine(Accelerator::Tcg, "x=1"), Some(3_000_000)).unwrap();
+        assert!(tcg.ends_with("no_timer_check tsc=reliable tsc_early_khz=3000000 lpj=12000000 x=1"), "{tcg}");
+        let kvm = kernel_line(&machine(Accelerator::Kvm, "x=1"), Some(3_000_000)).unwrap();
+        assert!(!kvm.contains("tsc"), "{kvm}");
+    }
+
+    #[test]
+    fn an_argument_is_one_word() {
+        // Promise: a caller's text cannot become another kernel argument, nor cut the line short.
+        for bad in ["", "a b", "a\nb", "ä", "x".repeat(3000).as_str()] {
+            assert!(kernel_line(&machine(Accelerator::Tcg, bad), None).is_err(), "{bad:?}");
+        }
+    }
 }

@@ -21,7 +21,7 @@ use crate::kernel_line::kernel_line;
 use crate::machine::{Accelerator, Disk, Image, Machine};
 use crate::memory_file::{kernel_stub, sparse_copy};
 use crate::qemu::Qemu;
-use crate::template::{Draft, Template};
+use crate::template::{Draft, DraftId, Template};
 use crate::tsc;
 use crate::vm::GuestChannels;
 
@@ -47,6 +47,8 @@ pub(crate) struct Launched {
     pub(crate) channels: GuestChannels,
     /// The number under which QEMU has the file its device state comes from.
     pub(crate) state: Option<RawFd>,
+    /// The draft whose file is the guest's memory.
+    pub(crate) memory: Option<DraftId>,
     pub(crate) began: Instant,
 }
 
@@ -86,7 +88,12 @@ pub(crate) fn launch(
     let spec = spec(qemu, machine.shape, confinement, outfit.inherit, outfit.grants, outfit.answers);
     let jail = Jail::prepare(spec, support)?;
     let child = spawn(qemu.path(), &arguments(&wiring), jail)?;
-    Ok(Launched { child, qmp, console, channels: GuestChannels { control, bulk }, state, began })
+    let memory = match source {
+        Source::Kernel(Some(draft)) => Some(draft.id()),
+        Source::Kernel(None) | Source::Template(_) => None,
+    };
+    let channels = GuestChannels { control, bulk };
+    Ok(Launched { child, qmp, console, channels, state, memory, began })
 }
 
 fn spawn(path: &Path, arguments: &[String], jail: Jail) -> Result<Child, VmmError> {

@@ -35,6 +35,6 @@ pub use machine::{Accelerator, Disk, Flush, Image, Machine, MachineError, Serial
 pub use qemu::{QEMU_PROGRAM, QEMU_VERSION_MIN, Qemu, QemuError, QemuVersion};
 pub use qemu_vm::{QemuVm, QemuVmm};
 pub use qmp::QmpError;
-pub use scratch::{BLANK_RECIPE, ScratchError, create_blank, create_overlay};
+pub use scratch::{BLANK_RECIPE, ScratchError, create_blank, create_disposable_overlay, create_overlay};
 pub use template::{Draft, KeyInputs, Template, TemplateError, TemplateKey, host_processor};
 pub use vm::{GuestChannels, Status, Timings, Vm, Vmm};

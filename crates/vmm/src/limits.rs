@@ -73,8 +73,8 @@ pub const TEMPLATE_STATE_BYTES_MAX: u64 = 64 << 20;
 /// Virtual size of a scratch disk, in bytes.
 pub const SCRATCH_BYTES_DEFAULT: u64 = 32 << 30;
 
-/// Sizes a scratch disk may have, in bytes.
-pub const SCRATCH_BYTES: RangeInclusive<u64> = (64 << 20)..=(1 << 40);
+/// Sizes a scratch disk may have, in bytes: from a few times its journal.
+pub const SCRATCH_BYTES: RangeInclusive<u64> = (256 << 20)..=(1 << 40);
 
 /// Time `mke2fs` has: well under a second even for the largest size, because it writes lazily.
 pub const MAKE_FILESYSTEM_MAX: Duration = Duration::from_secs(60);

@@ -1,6 +1,6 @@
 //! QEMU as the VMM, and one running QEMU as the VM.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::limits::{CONSOLE_TAIL_BYTES, DRAIN_MAX, QUIT_MAX, STDERR_TAIL_BYTES};
 use crate::machine::Machine;
 use crate::qemu::Qemu;
 use crate::qmp::{Client, MigrationState, QmpError};
-use crate::template::{Draft, Template, TemplateKey};
+use crate::template::{Draft, DraftId, Template, TemplateKey};
 use crate::vm::{GuestChannels, Status, Timings, Vm, Vmm};
 
 /// QEMU, with how it is confined.
@@ -72,7 +72,8 @@ pub struct QemuVm {
     pid: u32,
     qmp: Client,
     channels: Option<GuestChannels>,
-    state: Option<i32>,
+    state: Option<RawFd>,
+    memory: Option<DraftId>,
     console: Tail,
     stderr: Tail,
     readers: Vec<JoinHandle<()>>,
@@ -101,7 +102,7 @@ impl Clock {
 
 impl QemuVm {
     fn started(launched: Launched) -> Started {
-        let Launched { mut child, qmp, console, channels, state, began } = launched;
+        let Launched { mut child, qmp, console, channels, state, memory, began } = launched;
         let console_tail = Tail::new(CONSOLE_TAIL_BYTES);
         let stderr_tail = Tail::new(STDERR_TAIL_BYTES);
         let mut readers = vec![follow(console, console_tail.clone())];
@@ -113,6 +114,7 @@ impl QemuVm {
             qmp: Client::new(qmp),
             channels: Some(channels),
             state,
+            memory,
             console: console_tail,
             stderr: stderr_tail,
             readers,
@@ -152,6 +154,9 @@ impl QemuVm {
 
     /// Stops the guest and writes the device state into the draft's file.
     async fn store(&mut self, draft: &Draft) -> Result<(), VmmError> {
+        if self.memory != Some(draft.id()) {
+            return Err(VmmError::State { what: "save" });
+        }
         self.qmp.execute("stop", json!({})).await?;
         self.qmp.execute("migrate-set-capabilities", migration_capabilities()).await?;
         self.qmp.give_descriptor("state", draft.state().as_fd()).await?;

@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use blank::{BLANK_RECIPE, create_blank};
-pub use qcow2::create_overlay;
+pub use qcow2::{create_disposable_overlay, create_overlay};
 
 /// A scratch disk cannot be made.
 #[derive(Debug, thiserror::Error)]

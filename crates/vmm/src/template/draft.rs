@@ -16,6 +16,10 @@ use crate::limits::TEMPLATE_STATE_BYTES_MAX;
 /// Mode of a finished template's files.
 const READ_ONLY: u32 = 0o444;
 
+/// Tells drafts apart: the path of the one directory a draft has to itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DraftId(PathBuf);
+
 /// A template in the making. Dropped before it is finished, it leaves nothing.
 #[derive(Debug)]
 pub struct Draft {
@@ -41,6 +45,10 @@ impl Draft {
         ram.set_len(memory_bytes).map_err(failed(directory.path().join(RAM_FILE)))?;
         let state = create_file(&directory.path().join(STATE_FILE))?;
         Ok(Self { target: target.to_owned(), directory, ram, state })
+    }
+
+    pub(crate) fn id(&self) -> DraftId {
+        DraftId(self.directory.path().to_owned())
     }
 
     /// The memory file, open for reading and writing.

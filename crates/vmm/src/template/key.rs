@@ -6,6 +6,7 @@ use std::io::Read;
 use sha2::{Digest, Sha256};
 
 use crate::arguments::guest_visible;
+use crate::kernel_line::ALWAYS;
 use crate::limits::PROCESSOR_BYTES_MAX;
 use crate::machine::Shape;
 
@@ -41,6 +42,7 @@ impl TemplateKey {
         add(&inputs.shape.accelerator().to_string());
         add(&inputs.shape.memory_mib().to_string());
         guest_visible(inputs.shape).iter().for_each(|argument| add(argument));
+        ALWAYS.iter().for_each(|&word| add(word));
         add(&host_processor());
         for (name, value) in inputs.parts {
             add(name);

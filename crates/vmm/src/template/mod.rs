@@ -14,6 +14,7 @@ use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 
 pub use draft::Draft;
+pub(crate) use draft::DraftId;
 pub use key::{KeyInputs, TemplateKey, host_processor};
 use metadata::Metadata;
 
