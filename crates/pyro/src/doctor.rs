@@ -255,11 +255,8 @@ impl Examination {
 
     fn accelerator(&mut self, pyro: &Pyro, qemu: &Qemu) -> Result<(), Failure> {
         let verdict = pyro.kvm_verdict(qemu)?;
-        match (&verdict, self.report.kvm.usable) {
-            (Some(verdict), _) => {
-                self.report.kvm.usable = if verdict.usable { Check::Yes } else { Check::No }
-            }
-            (None, _) => {}
+        if let Some(verdict) = &verdict {
+            self.report.kvm.usable = if verdict.usable { Check::Yes } else { Check::No };
         }
         let (name, reason) = match pyro.accelerator(qemu) {
             Ok(Some(Accelerator::Kvm)) => ("kvm", "a guest has run on it".to_owned()),

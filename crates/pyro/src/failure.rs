@@ -246,6 +246,15 @@ impl From<agent::Failure> for Failure {
     }
 }
 
+/// A directory of ours cannot be used.
+pub(crate) fn unusable(path: &std::path::Path, error: std::io::Error) -> Failure {
+    let code = match error.kind() {
+        std::io::ErrorKind::StorageFull => Code::NoSpace,
+        _ => Code::StateUnusable,
+    };
+    Failure::new(code, format!("{} cannot be used", path.display())).because(error)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,11 @@
-//! Under which user of the host a VMM runs.
+//! Who a VM is: its id, and the user of the host that its VMM runs as.
 
 use std::fs;
 
 use pyro_proto::shim::RunAs;
 use pyro_store::VmId;
+
+use crate::{Code, Failure};
 
 /// First of 2^24 user ids, far from any that a host gives out, so that two VMs practically never share one.
 const UID_FIRST: u32 = 0x6F00_0000;
@@ -25,6 +27,11 @@ pub(crate) fn run_as(id: &VmId) -> Option<RunAs> {
 pub(crate) fn run_as_anybody() -> Option<u32> {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     [UID_FIRST, UID_NOBODY].into_iter().find(|uid| is_mapped(&map, *uid))
+}
+
+/// A new VM's id.
+pub(crate) fn new_id() -> Result<VmId, Failure> {
+    VmId::random().map_err(|error| Failure::new(Code::System, "no random numbers can be had").because(error))
 }
 
 /// Whether a user id exists in this user namespace (user_namespaces(7)): inside a container many do not.

@@ -8,7 +8,7 @@ use pyro_proto::shim::{Accelerator, HostPath, Machine, Purpose, Start, Started};
 use pyro_store::VmId;
 
 use crate::connection::Execution;
-use crate::identity::run_as;
+use crate::identity::{new_id, run_as};
 use crate::limits::TEMPLATE_REMAKES_MAX;
 use crate::supervisor::Supervisor;
 use crate::template::Guest;
@@ -162,9 +162,4 @@ impl Vm {
     pub async fn stop(self) -> Result<(), Failure> {
         self.supervisor.stop().await
     }
-}
-
-/// A new VM's id.
-pub(crate) fn new_id() -> Result<VmId, Failure> {
-    VmId::random().map_err(|error| Failure::new(Code::System, "no random numbers can be had").because(error))
 }

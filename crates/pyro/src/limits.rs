@@ -28,3 +28,6 @@ pub const VMM_VERSION_SECONDS_MAX: Duration = Duration::from_secs(10);
 
 /// Size of a VM's disk as the guest sees it; on the host it takes what was written.
 pub const SCRATCH_BYTES: u64 = 32 * 1024 * 1024 * 1024;
+
+/// Part of a template's key: another release may ask other things of a guest before it is saved.
+pub const RELEASE: &str = env!("CARGO_PKG_VERSION");

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use pyro_store::{FileLock, LockMode};
 
-use crate::template::{family, unusable};
+use crate::failure::unusable;
+use crate::template::place::{disk_bytes, family, remove_drafts};
 use crate::{Failure, Pyro};
 
 impl Pyro {
@@ -41,23 +41,6 @@ impl Pyro {
     }
 }
 
-/// Removes what unfinished makings of one template left; the caller holds the template's lock.
-pub(crate) fn remove_drafts(template: &Path) -> Result<u64, Failure> {
-    let (Some(family), Some(key)) = (template.parent(), template.file_name().and_then(|name| name.to_str()))
-    else {
-        return Ok(0);
-    };
-    let prefix = format!(".{key}.");
-    let mut freed = 0;
-    for draft in fs::read_dir(family).into_iter().flatten().flatten() {
-        if draft.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
-            freed += disk_bytes(&draft.path());
-            fs::remove_dir_all(draft.path()).map_err(|error| unusable(&draft.path(), error))?;
-        }
-    }
-    Ok(freed)
-}
-
 /// The same for every template that nobody makes right now.
 fn remove_idle_drafts(family: &Path) -> Result<u64, Failure> {
     let mut freed = 0;
@@ -70,15 +53,6 @@ fn remove_idle_drafts(family: &Path) -> Result<u64, Failure> {
         }
     }
     Ok(freed)
-}
-
-/// Bytes that files of a directory take on disk; sparse ones take less than their length.
-fn disk_bytes(directory: &Path) -> u64 {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
-        .map(|(path, metadata)| if metadata.is_dir() { disk_bytes(&path) } else { metadata.blocks() * 512 })
-        .sum()
 }
 
 #[cfg(test)]

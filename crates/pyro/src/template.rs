@@ -8,12 +8,14 @@ use pyro_store::{FileLock, LockMode};
 use pyro_vmm::{KeyInputs, Qemu, TemplateKey};
 
 use crate::environments::image_failure;
-use crate::failure::chain;
+use crate::failure::{chain, unusable};
 use crate::host::KvmVerdict;
-use crate::launch::new_id;
-use crate::limits::SCRATCH_BYTES;
+use crate::identity::new_id;
+use crate::limits::{RELEASE, SCRATCH_BYTES};
 use crate::supervisor::Supervisor;
-use crate::{AcceleratorChoice, Code, Failure, Pyro, Shape, prune};
+use crate::{AcceleratorChoice, Code, Failure, Pyro, Shape};
+
+pub(crate) mod place;
 
 /// Everything that a VM of one environment and shape is made of.
 #[derive(Debug)]
@@ -61,7 +63,7 @@ impl Pyro {
                 .config
                 .directories
                 .templates()
-                .join(family(&kit, environment, &vmm))
+                .join(place::family(&kit, environment, &vmm))
                 .join(key.as_str()),
             key,
             machine: machine(&qemu, &kit, accelerator, shape),
@@ -76,7 +78,7 @@ impl Pyro {
         if guest.has_template() {
             return Ok(());
         }
-        prune::remove_drafts(&guest.template)?;
+        place::remove_drafts(&guest.template)?;
         let purpose = Purpose::MakeTemplate {
             template: HostPath::from(guest.template.as_path()),
             template_key: guest.key.as_str().to_owned(),
@@ -192,17 +194,6 @@ impl Pyro {
     }
 }
 
-/// Templates of one environment, kernel, agent and QEMU lie together, whatever their shapes: they are
-/// useful, and useless, together.
-pub(crate) fn family(kit: &GuestKit, environment: &InstalledEnvironment, vmm: &str) -> String {
-    let manifest = environment.manifest();
-    let text = format!("{}\n{}\n{vmm}\n{RELEASE}\n", kit.digest, manifest.rootfs.digest);
-    pyro_image::Digest::of(text.as_bytes()).short()
-}
-
-/// Another release may ask other things of a guest before it is saved.
-const RELEASE: &str = env!("CARGO_PKG_VERSION");
-
 /// Probes and builders get what a Debian guest needs to unpack with room for its page cache.
 const BARE_SHAPE: Shape = Shape { vcpu_count: 1, memory_mib: 1024 };
 
@@ -223,12 +214,4 @@ fn vmm_accelerator(accelerator: Accelerator) -> pyro_vmm::Accelerator {
         Accelerator::Kvm => pyro_vmm::Accelerator::Kvm,
         Accelerator::Tcg => pyro_vmm::Accelerator::Tcg,
     }
-}
-
-pub(crate) fn unusable(path: &Path, error: std::io::Error) -> Failure {
-    let code = match error.kind() {
-        std::io::ErrorKind::StorageFull => Code::NoSpace,
-        _ => Code::StateUnusable,
-    };
-    Failure::new(code, format!("{} cannot be used", path.display())).because(error)
 }

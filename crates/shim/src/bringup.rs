@@ -30,7 +30,7 @@ use crate::timeline::Timeline;
 #[derive(Debug)]
 pub(crate) enum Up<V> {
     /// The VM is ready for commands.
-    Running(Guest<V>),
+    Running(Box<Guest<V>>),
     /// The work is done and the VM gone.
     Done {
         /// Archive entries written.
@@ -63,7 +63,9 @@ impl<M: Vmm> Bringup<'_, M> {
         match &self.start.purpose {
             Purpose::Run { template, template_key, base, blank } => {
                 let disks = vec![base_disk(&base.to_path())?, self.scratch_disk(&blank.to_path())?];
-                self.fork(&template.to_path(), template_key, disks).await.map(Up::Running)
+                self.fork(&template.to_path(), template_key, disks)
+                    .await
+                    .map(|guest| Up::Running(Box::new(guest)))
             }
             Purpose::MakeTemplate { template, template_key, base, blank } => {
                 let disks = vec![base_disk(&base.to_path())?, self.scratch_disk(&blank.to_path())?];

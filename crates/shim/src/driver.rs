@@ -23,10 +23,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::calls::{Calls, ClientId};
 use crate::client::{Client, ClientEvent, reply};
 use crate::failure::{link_failed, vm_ended};
-use crate::life::Signals;
 use crate::limits::{CLIENTS_MAX, EXEC_GRACE_SECONDS, EXEC_STALLED_RECHECK};
 use crate::link::{AgentLink, LinkError};
 use crate::memory::private_kib;
+use crate::signals::Signals;
 
 /// A VM that is up.
 #[derive(Debug)]

@@ -11,7 +11,6 @@ use pyro_proto::{Kind, StreamId, decode};
 use pyro_store::{Claim, Directories, Durability, NewVm, ProcessIdentity, Store, VmId};
 use pyro_vmm::{Confinement, Qemu, QemuVmm, Vm, Vmm};
 use tokio::net::UnixStream;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -21,6 +20,7 @@ use crate::client::{ClientEvent, Connection, event, reply};
 use crate::driver::{Driver, End};
 use crate::failure::{failure, system};
 use crate::limits::{CLIENTS_MAX, DRIVER_QUEUE_FRAMES, FILE_BYTES_MAX, FLUSH_SECONDS_MAX, TASKS_MAX};
+use crate::signals::Signals;
 use crate::socket::listen;
 use crate::timeline::Timeline;
 
@@ -127,7 +127,7 @@ async fn supervise<M: Vmm>(vmm: M, connection: Connection, order: &Order, signal
             if let Some(frame) = reply(stream, &answer) {
                 let _ = connection.client.outbox.send(frame);
             }
-            drive(guest, connection, start, born, store, claim, signals).await;
+            drive(*guest, connection, start, born, store, claim, signals).await;
         }
     }
 }
@@ -277,30 +277,6 @@ fn qemu_vmm(start: &Start, support: Support) -> Result<QemuVmm, Failure> {
         task_count_max: start.run_as.map(|_| TASKS_MAX),
     };
     Ok(QemuVmm::new(qemu, confinement, support))
-}
-
-/// The signals that tell a shim to end its VM and itself.
-#[derive(Debug)]
-pub(crate) struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn install() -> io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Waits for one.
-    pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 #[cfg(test)]
