@@ -1,50 +1,20 @@
 //! `pyro run`: one command in a fresh VM, then gone.
 
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+mod request;
+mod summary;
+
 use std::time::{Duration, Instant};
 
-use pyro::{
-    Code, Exec, Exited, Failure, LaunchRequest, Notice, Outcome, Pyro, Shape, Terminal, Vm, parse_seconds,
-};
-use serde::Serialize;
+use pyro::{Code, Exec, Failure, LaunchRequest, Notice, Pyro, Shape, Vm, parse_seconds};
 
 use crate::arguments::Run;
 use crate::commands::env;
 use crate::exit::Status;
 use crate::interrupt::Interrupts;
-use crate::pump::{Captured, Ended, Streams, TERMINAL_SIZE_DEFAULT, pump};
-use crate::{report, settings, terminal};
-
-/// What `--json` prints.
-#[derive(Debug, Serialize)]
-struct RunReport {
-    accelerator: &'static str,
-    cleanup: Cleanup,
-    command: String,
-    duration_ms: u128,
-    environment: String,
-    execution_mode: &'static str,
-    exit_code: u8,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    stderr: String,
-    #[serde(skip_serializing_if = "is_zero")]
-    stderr_bytes_cut: u64,
-    stdout: String,
-    #[serde(skip_serializing_if = "is_zero")]
-    stdout_bytes_cut: u64,
-    /// Milliseconds.
-    timings: BTreeMap<String, f64>,
-}
-
-#[derive(Debug, Serialize)]
-struct Cleanup {
-    deleted: bool,
-    reason: &'static str,
-    vm_id: String,
-}
+use crate::pump::{Ended, Streams, pump};
+use crate::{report, terminal};
+use request::exec_of;
+use summary::{Summary, explain};
 
 pub(crate) async fn run(pyro: &Pyro, arguments: Run) -> Result<Status, Failure> {
     let shape = Shape::parse(arguments.sizing.vcpu_count, arguments.sizing.mem_mib)?;
@@ -157,135 +127,4 @@ async fn finish(vm: Vm, ended: Ended, duration: Duration, arguments: &Run) -> Re
         terminal::note(&format!("warning: {failure}"));
     }
     Ok(status)
-}
-
-/// What an exit code alone does not say.
-fn explain(exited: &Exited, arguments: &Run) {
-    match exited.outcome {
-        Outcome::TimedOut => terminal::error(&format!(
-            "the command was killed at its time limit of {} s; give it longer with --timeout-seconds",
-            arguments.timeout_seconds
-        )),
-        Outcome::OutOfMemory => terminal::error(&format!(
-            "the guest ran out of memory ({} MiB) and killed the command; give it more with --mem-mib",
-            arguments.sizing.mem_mib
-        )),
-        Outcome::Code(_) | Outcome::Signal(_) if exited.out_of_memory_kills > 0 => terminal::note(&format!(
-            "note: the guest ran out of memory ({} MiB) and killed {} of the command's processes",
-            arguments.sizing.mem_mib, exited.out_of_memory_kills
-        )),
-        Outcome::Code(_) | Outcome::Signal(_) => {}
-    }
-}
-
-/// What is known of a VM once it is gone.
-struct Summary {
-    accelerator: &'static str,
-    execution_mode: &'static str,
-    timings: Vec<(String, u64)>,
-    vm_id: String,
-    duration_ms: u128,
-}
-
-impl Summary {
-    fn into_report(self, arguments: &Run, exited: &Exited, captured: Captured, deleted: bool) -> RunReport {
-        RunReport {
-            accelerator: self.accelerator,
-            cleanup: Cleanup { deleted, reason: "post_exec_cleanup", vm_id: self.vm_id },
-            command: shell_words(&arguments.command),
-            duration_ms: self.duration_ms,
-            environment: arguments.environment.clone(),
-            execution_mode: self.execution_mode,
-            exit_code: Status::of_command(exited).number(),
-            reason: match exited.outcome {
-                Outcome::TimedOut => Some("timeout"),
-                Outcome::OutOfMemory => Some("out_of_memory"),
-                Outcome::Signal(_) => Some("signal"),
-                Outcome::Code(_) => None,
-            },
-            stderr_bytes_cut: captured.stderr.cut(),
-            stderr: captured.stderr.into_text(),
-            stdout_bytes_cut: captured.stdout.cut(),
-            stdout: captured.stdout.into_text(),
-            timings: self.timings.into_iter().map(|(step, us)| (step, us as f64 / 1000.0)).collect(),
-        }
-    }
-}
-
-fn exec_of(arguments: &Run, timeout_seconds: u64) -> Result<Exec, Failure> {
-    if arguments.command.first().is_none_or(|program| program.is_empty()) {
-        return Err(Failure::new(Code::InvalidArgument, "the command is empty")
-            .fix("write it behind `--`, as in `pyro run debian:12 -- git --version`"));
-    }
-    if arguments.tty && arguments.interactive && !terminal::stdin_is_terminal() {
-        return Err(Failure::new(Code::InvalidArgument, "-it needs a terminal on standard input")
-            .fix("leave out -t when input comes from a pipe or a file"));
-    }
-    let environment = arguments.env.iter().map(|text| variable(text)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Exec {
-        argv: arguments.command.iter().map(|word| word.clone().into_vec()).collect(),
-        environment: environment.into_iter().flatten().collect(),
-        directory: arguments.workdir.clone().map(OsString::into_vec),
-        user: arguments.user.clone(),
-        terminal: arguments.tty.then(|| Terminal {
-            size: terminal::size().unwrap_or(TERMINAL_SIZE_DEFAULT),
-            term: settings::terminal_type(),
-        }),
-        stdin: arguments.interactive,
-        timeout_ms: Some(timeout_seconds * 1000),
-    })
-}
-
-/// `NAME=VALUE`, or `NAME` for this process's own value, as docker has it: one that is not set is left out.
-fn variable(text: &OsStr) -> Result<Option<(Vec<u8>, Vec<u8>)>, Failure> {
-    let bytes = text.as_bytes();
-    let mut parts = bytes.splitn(2, |byte| *byte == b'=');
-    let name = parts.next().unwrap_or_default();
-    if name.is_empty() {
-        return Err(Failure::new(Code::InvalidArgument, format!("--env {text:?} names no variable"))
-            .fix("write --env NAME=VALUE, or --env NAME to hand on your own"));
-    }
-    let value = match parts.next() {
-        Some(value) => Some(value.to_vec()),
-        None => settings::inherited(OsStr::from_bytes(name)).map(OsString::into_vec),
-    };
-    Ok(value.map(|value| (name.to_vec(), value)))
-}
-
-/// The command as a shell would take it.
-fn shell_words(command: &[OsString]) -> String {
-    command.iter().map(|word| shell_word(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
-}
-
-fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "@%+=:,./-_".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A command in a result can be pasted into a shell.
-    #[test]
-    fn commands_are_quoted() {
-        let words = ["git", "--version", "a b", "it's", ""].map(OsString::from);
-        assert_eq!(shell_words(&words), r"git --version 'a b' 'it'\''s' ''");
-    }
-
-    /// Variables are set, handed on, or refused.
-    #[test]
-    fn variables_are_docker_s() {
-        assert_eq!(variable(OsStr::new("A=b=c")).unwrap(), Some((b"A".to_vec(), b"b=c".to_vec())));
-        assert_eq!(variable(OsStr::new("A=")).unwrap(), Some((b"A".to_vec(), Vec::new())));
-        assert_eq!(variable(OsStr::new("PYRO_SURELY_NOT_SET")).unwrap(), None);
-        assert!(variable(OsStr::new("=x")).is_err());
-    }
 }
