@@ -7,6 +7,9 @@ use std::process::ExitStatus;
 /// Marks the first line of a Linux panic.
 const PANIC_MARK: &str = "Kernel panic - not syncing";
 
+/// `SIGBUS` on x86-64.
+const SIGBUS: i32 = 7;
+
 /// Longest panic message kept, in characters.
 const PANIC_CHARS_MAX: usize = 200;
 
@@ -56,6 +59,8 @@ impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Death::Code(code) => write!(f, "exit code {code}"),
+            // Memory that is a file cannot be touched when there is no room left for it.
+            Death::Signal(SIGBUS) => write!(f, "signal {SIGBUS}, as when the disk is full"),
             Death::Signal(signal) => write!(f, "signal {signal}"),
         }
     }

@@ -65,7 +65,9 @@ impl Arguments {
             }
         }
         let serial = disk.serial.as_str();
-        self.add("-device", format!("virtio-blk-device,drive={node},serial={serial}"));
+        // A disk that is full is an error in the guest; QEMU's default is to stop the guest without a word.
+        let device = format!("virtio-blk-device,drive={node},serial={serial},werror=report,rerror=report");
+        self.add("-device", device);
     }
 
     fn raw(&mut self, node: &str, fd: RawFd, mode: Mode, flush: Flush) {

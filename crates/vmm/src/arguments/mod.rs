@@ -15,10 +15,13 @@ pub(crate) use wiring::{DiskFds, Ram, Start, WiredDisk, Wiring};
 use crate::limits::TRANSLATION_CACHE_MIB;
 use crate::machine::{Accelerator, Shape};
 
-/// The processor under each accelerator: everything the host has, except nested virtualization, which has
-/// been a way out of KVM more than once.
-const CPU_TCG: &str = "max,vmx=off,svm=off";
+/// The processor under each accelerator: everything there is, except nested virtualization, which has been
+/// a way out of KVM more than once.
 const CPU_KVM: &str = "host,vmx=off,svm=off";
+
+/// The same under emulation, without `erms` and `fsrm`: QEMU emulates `rep movsb` byte by byte, and a guest that is told they are fast
+/// copies with them. Measured on QEMU 7.2: pipes in the guest 2 to 5 times faster, starting `true` a quarter.
+const CPU_TCG: &str = "max,erms=off,fsrm=off,vmx=off,svm=off";
 
 /// What no guest device may lead to: old system calls, more privileges, new processes, other scheduling.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
