@@ -1,6 +1,6 @@
 //! Which layers of confinement this machine grants, tried rather than guessed.
 
-use rustix::thread::UnshareFlags;
+use rustix::thread::{CapabilitySet, UnshareFlags};
 
 use crate::sys;
 
@@ -91,16 +91,16 @@ impl Support {
         Self {
             namespaces: probe_namespaces(),
             landlock_abi: sys::landlock_abi(),
-            answered_opens: sys::has_seccomp_notify() && kernel_version() >= ANSWER_KERNEL,
+            answered_opens: sys::has_seccomp_notify()
+                && kernel_version() >= ANSWER_KERNEL
+                && may_read_children(),
         }
     }
 
     /// What cannot be had here.
     pub fn missing(&self) -> Vec<Missing> {
-        [self.missing_namespaces(), self.missing_landlock(), self.missing_answers()]
-            .into_iter()
-            .flatten()
-            .collect()
+        let landlock = self.missing_landlock();
+        self.missing_namespaces().into_iter().chain(landlock).chain(self.missing_answers()).collect()
     }
 
     fn missing_namespaces(&self) -> Option<Missing> {
@@ -121,31 +121,34 @@ impl Support {
         })
     }
 
-    fn missing_landlock(&self) -> Option<Missing> {
-        let (layer, reason, remedy) = match self.landlock_abi {
-            0 => (
-                Layer::FileRules,
-                "the kernel has no Landlock, or it is not among its active security modules".to_owned(),
-                "boot with landlock in lsm=, on Linux 5.13 or newer",
-            ),
-            abi if abi < LANDLOCK_TCP_ABI => {
-                (Layer::TcpRules, format!("Landlock ABI {abi} has no TCP rules"), "run Linux 6.7 or newer")
-            }
-            abi if abi < LANDLOCK_SCOPE_ABI => (
-                Layer::SignalRules,
-                format!("Landlock ABI {abi} has no signal rules"),
-                "run Linux 6.12 or newer",
-            ),
-            _ => return None,
+    fn missing_landlock(&self) -> Vec<Missing> {
+        let abi = self.landlock_abi;
+        let lacking = |layer, what, remedy| Missing {
+            layer,
+            reason: format!("Landlock ABI {abi} has no {what} rules"),
+            remedy,
         };
-        Some(Missing { layer, reason, remedy })
+        if abi == 0 {
+            return vec![Missing {
+                layer: Layer::FileRules,
+                reason: "the kernel has no Landlock, or it is not among its active security modules"
+                    .to_owned(),
+                remedy: "boot with landlock in lsm=, on Linux 5.13 or newer",
+            }];
+        }
+        let tcp = (abi < LANDLOCK_TCP_ABI).then(|| lacking(Layer::TcpRules, "TCP", "run Linux 6.7 or newer"));
+        let signals = (abi < LANDLOCK_SCOPE_ABI)
+            .then(|| lacking(Layer::SignalRules, "signal", "run Linux 6.12 or newer"));
+        tcp.into_iter().chain(signals).collect()
     }
 
     fn missing_answers(&self) -> Option<Missing> {
         (!self.answered_opens).then(|| Missing {
             layer: Layer::AnsweredOpens,
-            reason: "the kernel cannot answer an open with a descriptor".to_owned(),
-            remedy: "run Linux 5.14 or newer, or QEMU 8.2 or newer, which does not need it",
+            reason: "opens cannot be answered: the kernel is too old, or forbids to read a child's memory"
+                .to_owned(),
+            remedy: "run Linux 5.14 or newer with kernel.yama.ptrace_scope below 2, or QEMU 8.2 or newer, \
+                     which does not need it",
         })
     }
 }
@@ -157,6 +160,18 @@ fn probe_namespaces() -> Namespaces {
     match sys::try_unshare(NAMESPACES.union(UnshareFlags::NEWUSER)) {
         Ok(()) => Namespaces::ThroughUser,
         Err(error) => Namespaces::Refused { errno: error.raw_os_error().unwrap_or(libc::EPERM) },
+    }
+}
+
+/// Whether the path of a child's open can be read from its memory: Yama may leave that to administrators (2),
+/// or to nobody (3) (Documentation/admin-guide/LSM/Yama.rst).
+fn may_read_children() -> bool {
+    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    match scope.trim().parse::<u32>() {
+        Ok(2) => rustix::thread::capabilities(None)
+            .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE)),
+        Ok(scope) => scope < 2,
+        Err(_) => true,
     }
 }
 
@@ -194,10 +209,13 @@ mod tests {
     #[test]
     fn an_older_landlock_is_reported_by_what_it_lacks() {
         // Promise: doctor tells a partial layer from a whole one.
-        let layer = |abi| Support { landlock_abi: abi, ..poor() }.missing_landlock().map(|m| m.layer);
-        assert_eq!(layer(3), Some(Layer::TcpRules));
-        assert_eq!(layer(5), Some(Layer::SignalRules));
-        assert_eq!(layer(6), None);
+        let layers = |abi| {
+            let missing = Support { landlock_abi: abi, ..poor() }.missing_landlock();
+            missing.into_iter().map(|m| m.layer).collect::<Vec<_>>()
+        };
+        assert_eq!(layers(3), [Layer::TcpRules, Layer::SignalRules]);
+        assert_eq!(layers(5), [Layer::SignalRules]);
+        assert_eq!(layers(6), []);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use pyro_image::{GuestKit, InstalledEnvironment};
 use pyro_proto::shim::{Accelerator, HostPath, Machine, Purpose};
 use pyro_store::{FileLock, LockMode};
-use pyro_vmm::{KeyInputs, Qemu, TemplateKey};
+use pyro_vmm::{BLANK_RECIPE, KeyInputs, Qemu, TemplateKey};
 
 use crate::environments::image_failure;
 use crate::failure::{chain, unusable};
@@ -55,7 +55,12 @@ impl Pyro {
                 .map_err(|error| Failure::new(Code::InvalidArgument, chain(&error)))?;
         let (kit_digest, base_digest) =
             (kit.digest.to_string(), environment.manifest().rootfs.digest.to_string());
-        let parts = [("kit", kit_digest.as_str()), ("base", base_digest.as_str()), ("release", RELEASE)];
+        let parts = [
+            ("kit", kit_digest.as_str()),
+            ("base", base_digest.as_str()),
+            ("blank", BLANK_RECIPE),
+            ("release", RELEASE),
+        ];
         let key = TemplateKey::new(&KeyInputs { shape: vmm_shape, vmm: &vmm, parts: &parts });
         Ok(Guest {
             environment: environment.name().to_string(),
@@ -162,7 +167,8 @@ impl Pyro {
 
     /// The blank disk under every VM's own, made at first use.
     pub(crate) fn blank_disk(&self) -> Result<PathBuf, Failure> {
-        let path = self.config.directories.blank_disk();
+        let recipe = pyro_image::Digest::of(format!("{BLANK_RECIPE} {SCRATCH_BYTES}").as_bytes()).short();
+        let path = self.config.directories.blank_disk(&recipe);
         if path.exists() {
             return Ok(path);
         }

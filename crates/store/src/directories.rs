@@ -46,9 +46,9 @@ impl Directories {
         self.cache.join("templates")
     }
 
-    /// The blank disk under every VM's own.
-    pub fn blank_disk(&self) -> PathBuf {
-        self.cache.join("blank").join("scratch.ext4")
+    /// The blank disk under every VM's own, made in one certain way.
+    pub fn blank_disk(&self, recipe: &str) -> PathBuf {
+        self.cache.join("blank").join(format!("{recipe}.ext4"))
     }
 
     /// Places of one VM.
