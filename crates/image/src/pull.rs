@@ -87,6 +87,8 @@ fn lock_environment(request: &PullRequest<'_>) -> Result<Lock, LockError> {
 
 fn install(request: &PullRequest<'_>, writer: &mut dyn RootWriter, lock: &Lock) -> Result<(), PullError> {
     let (parent, place) = (request.cache.environments_dir(), request.cache.environment_dir(request.name));
+    // Known now, it would be a pity to learn it in the end.
+    drop(exclude_users(request, &place)?);
     remove_leftovers(&parent, Some(&request.name.directory_name()), request.tools)?;
     require_free(&parent, request.name.spec().free_bytes_min)?;
     let partial = Partial::create(&parent, &request.name.directory_name(), request.tools)?;

@@ -126,7 +126,9 @@ pub(super) fn failure(error: ToolError, directory: &Path) -> ArchiveError {
         Some(line.strip_prefix("E: ").unwrap_or(line).trim().to_owned())
     };
     if find(&NO_SPACE).is_some() {
-        return DiskError::Full { path: directory.to_owned() }.into();
+        // The directory itself is about to be removed.
+        let path = directory.parent().unwrap_or(directory).to_owned();
+        return DiskError::Full { path }.into();
     }
     SIGNS.iter().find_map(|(signs, make)| find(signs).map(make)).unwrap_or_else(|| error.into())
 }

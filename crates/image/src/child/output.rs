@@ -36,7 +36,7 @@ pub enum ToolError {
         limit: Duration,
     },
     /// It ended with a failure.
-    #[error("{program} failed ({status}){}", output.last_line_suffix())]
+    #[error("{program} failed ({status}){}", output.reason_suffix())]
     Failed {
         /// The program.
         program: &'static str,
@@ -54,7 +54,7 @@ pub enum ToolError {
         file: &'static str,
     },
     /// The kernel, or a policy of this system, refuses user namespaces to this user.
-    #[error("this system refuses a user namespace{}", output.last_line_suffix())]
+    #[error("this system refuses a user namespace{}", output.reason_suffix())]
     NamespaceRefused {
         /// What the programs that tried said.
         output: ToolOutput,
@@ -76,8 +76,9 @@ impl ToolOutput {
         self.errors.iter().chain(&self.tail).map(String::as_str)
     }
 
-    pub(super) fn last_line_suffix(&self) -> String {
-        self.tail.back().map(|line| format!(": {}", line.trim())).unwrap_or_default()
+    /// The first error, or else the last words.
+    fn reason_suffix(&self) -> String {
+        self.errors.first().or(self.tail.back()).map(|line| format!(": {}", line.trim())).unwrap_or_default()
     }
 
     pub(super) fn add(&mut self, line: &str) {

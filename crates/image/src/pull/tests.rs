@@ -1,3 +1,5 @@
+//! Whole pulls on a stand without a network: what they install, how they fail, what they leave.
+
 mod stand;
 
 use std::fs;
@@ -264,6 +266,7 @@ fn a_held_environment_stays() {
     assert!(matches!(remove(&stand.cache, name(), &stand.tools), Err(RemoveError::InUse { .. })));
     replace(&environment.rootfs(), b"short");
     assert!(matches!(stand.pull("debian:12"), Err(PullError::InUse { .. })));
+    assert_eq!(stand.runs(), 1, "refused before anything is downloaded");
     drop(hold);
     assert!(remove(&stand.cache, name(), &stand.tools).unwrap() > 0);
     assert!(matches!(environment.hold(), Err(InstalledError::NotInstalled { .. })));
