@@ -30,6 +30,8 @@ pub enum Output {
     Stdout(Vec<u8>),
     /// Bytes of its standard error.
     Stderr(Vec<u8>),
+    /// Its standard input takes more again, see [`Execution::stdin_room`].
+    Room,
     /// It ended; nothing comes after this.
     Exited(agent::Exited),
 }
@@ -157,6 +159,7 @@ impl Execution<'_> {
                 Kind::Credit => {
                     let (_, bytes) = frame.as_credit().map_err(lost)?;
                     self.stdin.grant(bytes).map_err(lost)?;
+                    return Ok(Output::Room);
                 }
                 Kind::Reply => return end_of(decode(&frame.payload).map_err(lost)?).map(Output::Exited),
                 _ => {}
@@ -164,7 +167,7 @@ impl Execution<'_> {
         }
     }
 
-    /// Bytes of standard input that may be sent now; more room comes while [`Self::next`] is awaited.
+    /// Bytes of standard input that may be sent now; [`Self::next`] tells when there is more room.
     pub fn stdin_room(&self) -> usize {
         self.stdin.available().min(DATA_BYTES_MAX)
     }

@@ -61,7 +61,11 @@ impl Supervisor {
 
     /// Ends the VM; returns once nothing of it is left.
     pub(crate) async fn stop(mut self) -> Result<(), Failure> {
-        let reply = self.connection.request(&shim::Request::Stop, |_| {}).await;
+        let asked = self.connection.request(&shim::Request::Stop, |_| {});
+        let Ok(reply) = tokio::time::timeout(SHIM_END_SECONDS_MAX, asked).await else {
+            self.kill().await;
+            return Err(lost("it did not end in time"));
+        };
         self.ended().await;
         match reply {
             Ok(shim::Reply::Stopped) => Ok(()),
@@ -78,10 +82,14 @@ impl Supervisor {
             let _ = self.child.wait().await;
         };
         if tokio::time::timeout(SHIM_END_SECONDS_MAX, gone).await.is_err() {
-            // Its VM dies with it, and what it leaves the next command removes.
-            let _ = self.child.start_kill();
-            let _ = self.child.wait().await;
+            self.kill().await;
         }
+    }
+
+    /// Its VM dies with it, and what it leaves the next command removes.
+    async fn kill(&mut self) {
+        let _ = self.child.start_kill();
+        let _ = self.child.wait().await;
     }
 }
 

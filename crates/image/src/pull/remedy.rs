@@ -1,5 +1,4 @@
-//! What a person can do about a pull that failed: a stable code for programs, one sentence for people. It decides
-//! nothing about how errors are shown.
+//! What a person can do about a pull that failed, in one sentence. It decides nothing about how errors are shown.
 
 use super::PullError;
 use crate::archive::ArchiveError;
@@ -8,22 +7,6 @@ use crate::disk::DiskError;
 use crate::tools::Tool;
 
 impl PullError {
-    /// The failure's stable name, kebab-case.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Canceled(_) => "canceled",
-            Self::Archive(error) => archive_code(error),
-            Self::Kernel(_) => "kernel-package-invalid",
-            Self::Rootfs(_) => "root-archive-invalid",
-            Self::RootImage(_) => "root-image-failed",
-            Self::InUse { .. } => "environment-in-use",
-            Self::Installed(_) => "environment-damaged",
-            Self::Tool(error) => tool_code(error),
-            Self::Disk(DiskError::Full { .. } | DiskError::LowSpace { .. }) => "disk-full",
-            Self::Disk(_) => "cache-unusable",
-        }
-    }
-
     /// What to do next, one sentence; nothing where nothing is wrong.
     pub fn remedy(&self) -> Option<String> {
         let again = "run the same pull again";
@@ -39,19 +22,6 @@ impl PullError {
             Self::Disk(_) => "check that the cache directory exists, is yours and is writable".to_owned(),
         };
         Some(text)
-    }
-}
-
-fn archive_code(error: &ArchiveError) -> &'static str {
-    match error {
-        ArchiveError::Network { .. } => "archive-unreachable",
-        ArchiveError::Checksum { .. } => "download-checksum-mismatch",
-        ArchiveError::Truncated { .. } => "download-truncated",
-        ArchiveError::Signature { .. } => "archive-signature-invalid",
-        ArchiveError::Lacking { .. } => "archive-lacks-package",
-        ArchiveError::Record { .. } => "archive-record-invalid",
-        ArchiveError::Tool(error) => tool_code(error),
-        ArchiveError::Disk(_) => "cache-unusable",
     }
 }
 
@@ -72,16 +42,6 @@ fn archive_remedy(error: &ArchiveError) -> String {
         ArchiveError::Disk(_) => "check that the cache directory exists, is yours and is writable",
     };
     text.to_owned()
-}
-
-fn tool_code(error: &ToolError) -> &'static str {
-    match error {
-        ToolError::Missing(_) => "tool-missing",
-        ToolError::Canceled(_) => "canceled",
-        ToolError::TimedOut { .. } => "tool-timed-out",
-        ToolError::NoSubordinateIds { .. } | ToolError::NamespaceRefused { .. } => "user-namespace-refused",
-        ToolError::Start { .. } | ToolError::Failed { .. } => "tool-failed",
-    }
 }
 
 fn tool_remedy(error: &ToolError) -> String {
@@ -120,7 +80,6 @@ mod tests {
     #[test]
     fn missing_tools_have_a_remedy() {
         let error = PullError::from(ToolError::from(ToolMissing { tool: Tool::Newuidmap }));
-        assert_eq!(error.code(), "tool-missing");
         let expected = "install it: apt install uidmap, or dnf install shadow-utils, or pacman -S shadow, \
                         or zypper install shadow";
         assert_eq!(error.remedy().as_deref(), Some(expected));
