@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use pyro::{Code, Exited, Failure, Outcome};
 
+use crate::interrupt;
+
 /// How this process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Status(u8);
@@ -43,7 +45,7 @@ impl Status {
             Code::InvalidArgument | Code::NotSupported => 2,
             Code::CommandNotFound => Status::NOT_FOUND,
             Code::CommandNotExecutable => Status::NOT_EXECUTABLE,
-            Code::Interrupted => 128 + 2,
+            Code::Interrupted => return Status::signal(interrupt::last()),
             _ => Status::PYRO_FAILED,
         })
     }

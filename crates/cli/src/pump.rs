@@ -83,6 +83,7 @@ pub(crate) async fn pump(
             },
             output = execution.next(), if waiting_output.is_none() => match output {
                 Ok(Output::Exited(exited)) => break exited,
+                Ok(Output::Room) => {}
                 Ok(output) => waiting_output = Some(output),
                 Err(failure) => return Ended::Failed(failure),
             },
@@ -148,7 +149,7 @@ fn write(
         match output {
             Output::Stdout(bytes) => stdout.write_all(&bytes)?,
             Output::Stderr(bytes) => stderr.write_all(&bytes)?,
-            Output::Exited(_) => {}
+            Output::Room | Output::Exited(_) => {}
         }
     }
     Ok(Captured::default())
@@ -160,7 +161,7 @@ fn keep(mut outputs: mpsc::Receiver<Output>) -> Captured {
         match output {
             Output::Stdout(bytes) => captured.stdout.push(&bytes),
             Output::Stderr(bytes) => captured.stderr.push(&bytes),
-            Output::Exited(_) => {}
+            Output::Room | Output::Exited(_) => {}
         }
     }
     captured

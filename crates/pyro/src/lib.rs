@@ -45,10 +45,11 @@ impl Pyro {
     /// Opens the state, makes what is missing, and removes what a crash left.
     pub fn open(config: Config) -> Result<Pyro, Failure> {
         config.directories.create().map_err(|(path, error)| {
-            Failure::new(
-                Code::StateUnusable,
-                format!("the directory {} cannot be made or used", path.display()),
-            )
+            let code = match error.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::NoSpace,
+                _ => Code::StateUnusable,
+            };
+            Failure::new(code, format!("the directory {} cannot be made or used", path.display()))
             .because(error)
             .fix("make it writable, or point PYRO_STATE_DIR, PYRO_CACHE_DIR and PYRO_RUNTIME_DIR elsewhere")
         })?;

@@ -202,6 +202,7 @@ impl<M: Vmm> Bringup<'_, M> {
     }
 
     fn scratch_disk(&self, blank: &Path) -> Result<Disk, Failure> {
+        crate::room::check(&self.place.disks)?;
         let overlay = self.place.scratch();
         let bytes =
             std::fs::metadata(blank).map_err(|error| system("the blank disk cannot be used", &error))?.len();

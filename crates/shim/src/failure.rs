@@ -5,6 +5,7 @@ use std::error::Error;
 use pyro_proto::agent::{self, FailureKind};
 use pyro_proto::limits::{CONSOLE_TAIL_BYTES_MAX, FAILURE_TEXT_BYTES_MAX};
 use pyro_proto::shim::{Failure, FailureCode};
+use pyro_store::StoreError;
 use pyro_vmm::{Exit, TemplateError, VmmError};
 
 use crate::link::LinkError;
@@ -88,13 +89,22 @@ pub(crate) fn with_console(mut failure: Failure, console: &[u8]) -> Failure {
 fn is_out_of_space(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        if matches!(kind, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) {
+        if is_full_disk(error) {
             return true;
         }
         next = error.source();
     }
     false
+}
+
+fn is_full_disk(error: &(dyn Error + 'static)) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let Some(io) = error.downcast_ref::<std::io::Error>() else {
+        return matches!(error.downcast_ref::<StoreError>(), Some(StoreError::NoSpace(_)));
+    };
+    // An error wrapped into an I/O error is not among its sources.
+    let wrapped = io.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>());
+    matches!(io.kind(), StorageFull | QuotaExceeded) || matches!(wrapped, Some(StoreError::NoSpace(_)))
 }
 
 fn chain(error: &dyn Error) -> String {

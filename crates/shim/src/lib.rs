@@ -15,6 +15,7 @@ mod life;
 pub mod limits;
 mod link;
 mod memory;
+mod room;
 mod signals;
 mod socket;
 mod timeline;

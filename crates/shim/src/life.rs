@@ -104,13 +104,9 @@ async fn supervise<M: Vmm>(vmm: M, connection: Connection, order: &Order, signal
     let told = Told { connection: &mut connection, signals };
     match bring_up(&vmm, told, order, &store, &claim, &mut timeline).await {
         Err(failure) => {
-            let released = store.release(claim);
-            refuse(
-                connection,
-                stream,
-                released.map_or_else(|error| system("cleaning up failed", &error), |()| failure),
-            )
-            .await;
+            // Why the VM did not come up says more than why its record stays; the next command removes that.
+            let _ = store.release(claim);
+            refuse(connection, stream, failure).await;
         }
         Ok(Up::Done { entries }) => {
             let answer = match store.release(claim) {

@@ -50,3 +50,6 @@ pub const FILE_BYTES_MAX: u64 = 34 * 1024 * 1024 * 1024;
 
 /// Threads of a VMM with a user id of its own: one per processor, and QEMU's workers.
 pub const TASKS_MAX: u64 = 256;
+
+/// Free space of the host's disk without which no VM is started: what a guest writes in its first seconds.
+pub const SCRATCH_FREE_BYTES_MIN: u64 = 16 * 1024 * 1024;

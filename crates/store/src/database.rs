@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{Connection, ErrorCode};
 
 use crate::limits::{BUSY_MILLISECONDS_MAX, LOG_PAGES};
@@ -122,6 +123,10 @@ fn create_schema(connection: &mut Connection) -> rusqlite::Result<()> {
 
 fn classify(path: &Path, error: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
+    // The index of the log could not grow: unlike everything else, SQLite does not call this a full disk.
+    if error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE) {
+        return StoreError::NoSpace(path);
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::Damaged(path),
         Some(ErrorCode::DiskFull) => StoreError::NoSpace(path),

@@ -6,6 +6,7 @@ use pyro::{Failure, Pyro};
 use crate::arguments::Bench;
 use crate::commands::env;
 use crate::exit::Status;
+use crate::interrupt::unless_interrupted;
 use crate::{report, terminal};
 
 pub(crate) async fn run(pyro: &Pyro, arguments: &Bench) -> Result<Status, Failure> {
@@ -14,13 +15,12 @@ pub(crate) async fn run(pyro: &Pyro, arguments: &Bench) -> Result<Status, Failur
     }
     let bar = terminal::progress_bar();
     bar.set_style(terminal::bar_style());
-    let measured =
-        pyro::bench::measure(pyro, &arguments.environment, arguments.samples, |done, total, what| {
-            bar.set_length(total);
-            bar.set_position(done);
-            bar.set_message(what.to_owned());
-        })
-        .await;
+    let work = pyro::bench::measure(pyro, &arguments.environment, arguments.samples, |done, total, what| {
+        bar.set_length(total);
+        bar.set_position(done);
+        bar.set_message(what.to_owned());
+    });
+    let measured = unless_interrupted(work).await;
     bar.finish_and_clear();
     let measured = measured?;
     let written = if arguments.json { report::json(&measured) } else { terminal::result(&table(&measured)) };

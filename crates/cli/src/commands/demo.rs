@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::arguments::Demo;
 use crate::commands::env;
 use crate::exit::Status;
+use crate::interrupt::unless_interrupted;
 use crate::untrusted::printable;
 use crate::{report, terminal};
 
@@ -34,6 +35,11 @@ pub(crate) async fn run(pyro: &Pyro, arguments: &Demo) -> Result<Status, Failure
     if !pyro.is_installed(&arguments.environment)? {
         env::pull(pyro, &arguments.environment).await?;
     }
+    unless_interrupted(prove(pyro, arguments)).await
+}
+
+/// A VM's whole life, told step by step.
+async fn prove(pyro: &Pyro, arguments: &Demo) -> Result<Status, Failure> {
     let mut steps = Vec::new();
     let note = |steps: &mut Vec<Step>, name, since: Instant, detail: String| {
         let step = Step { name, detail, duration_ms: since.elapsed().as_secs_f64() * 1000.0 };
@@ -107,6 +113,7 @@ async fn shell(vm: &mut Vm, line: &str) -> Result<String, Failure> {
     loop {
         match execution.next().await? {
             Output::Stdout(bytes) | Output::Stderr(bytes) => text.extend(bytes),
+            Output::Room => {}
             Output::Exited(exited) if exited.outcome == pyro::Outcome::Code(0) => break,
             Output::Exited(exited) => {
                 return Err(Failure::new(Code::System, format!("`{line}` failed in the guest"))
