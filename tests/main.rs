@@ -1,0 +1,30 @@
+//! End to end: the real program, real VMs, in the words of the people who use it.
+//!
+//! Each test has a machine of its own (state, runtime directory, home); most share one installed environment,
+//! pulled by the first run of the suite and kept under cargo's target directory. At most two tests have VMs at
+//! a time. When a test's machine goes, nothing of its VMs may be left: no process, socket or directory.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+mod accelerator;
+mod arguments;
+mod commands;
+mod damage;
+mod environments;
+mod exit_codes;
+mod faults;
+mod guest;
+mod host;
+mod hostile;
+mod json;
+mod reference;
+mod signals;
+mod storage;
+mod streams;
+mod templates;
+mod terminal;
+mod transcript;
+mod uniqueness;
+mod usage;

@@ -1,0 +1,67 @@
+//! The reference of the command line is the command line's own help. `UPDATE=1 cargo test -p pyro-cli reference`
+//! writes it anew.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::support::Machine;
+
+const COMMANDS: [&[&str]; 12] = [
+    &[],
+    &["doctor"],
+    &["env"],
+    &["env", "list"],
+    &["env", "pull"],
+    &["env", "inspect"],
+    &["env", "remove"],
+    &["env", "prune"],
+    &["run"],
+    &["demo"],
+    &["bench"],
+    &["completions"],
+];
+
+#[test]
+fn docs_are_in_step_with_the_program() {
+    // Promise: docs/reference/cli.md says what `--help` says, for every command.
+    let machine = Machine::empty();
+    let mut text = String::from(
+        "# Command line\n\nWritten by a test from the program's own help; do not edit. \
+         `UPDATE=1 cargo test -p pyro-cli reference` writes it anew.\n",
+    );
+    for command in COMMANDS {
+        let words = command.iter().chain(&["--help"]);
+        let help = machine.pyro(words).env("COLUMNS", "100").finish().exits(0).out();
+        let title = ["pyro"].iter().chain(command).copied().collect::<Vec<_>>().join(" ");
+        let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+        write!(text, "\n## `{title}`\n\n```text\n{}\n```\n", help.join("\n").trim()).unwrap();
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/cli.md");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &text).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == text, "docs/reference/cli.md is out of step: run with UPDATE=1");
+}
+
+#[test]
+fn no_command_is_missing_from_the_reference() {
+    // Promise: a new command cannot be forgotten in the reference.
+    let machine = Machine::empty();
+    for group in [&[][..], &["env"]] {
+        let help = machine.pyro(group.iter().chain(&["--help"])).finish().exits(0).out();
+        let commands =
+            help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+        for name in commands
+            .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+            .filter(|name| !name.is_empty())
+        {
+            let path: Vec<&str> = group.iter().copied().chain([name]).collect();
+            assert!(
+                name == "help" || COMMANDS.contains(&path.as_slice()),
+                "{path:?} is not in the reference"
+            );
+        }
+    }
+}

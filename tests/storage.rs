@@ -1,0 +1,60 @@
+//! Full disks of the host: small file systems, mounted where nobody else sees them.
+
+use crate::host::in_namespace;
+use crate::support::{Call, Machine};
+
+/// The call with a file system of so much room at `place`, in a mount namespace of its own.
+fn with_small_disk(call: Call, place: &str, room: &str) -> Call {
+    let script = format!(
+        "mkdir -p \"{place}\" && mount -t tmpfs -o mode=700,size={room} small \"{place}\" && exec \"$0\" \"$@\""
+    );
+    let flags: &[&str] = match rustix::process::geteuid().is_root() {
+        true => &["--mount"],
+        false => &["--mount", "--map-root-user"],
+    };
+    in_namespace(call, flags, &script)
+}
+
+#[test]
+fn a_state_directory_without_room_is_told() {
+    // Promise: no space for the state is one clear error, not a broken database.
+    let machine = Machine::empty();
+    let told = with_small_disk(machine.pyro(["env", "list", "--json"]), "$PYRO_STATE_DIR", "8k").finish();
+    assert_eq!(told.exits(125).error_code(), "no-space");
+}
+
+#[test]
+fn a_pull_without_room_is_refused_before_it_downloads() {
+    // Promise: a disk that is too small is told at once, with how much is needed, and nothing is left on it.
+    let machine = Machine::empty();
+    let call = machine.pyro(["env", "pull", "debian:12-base"]);
+    let refused = with_small_disk(call, "$PYRO_CACHE_DIR", "64m").finish();
+    refused.exits(125).explains(&["debian:12-base was not installed", "64 MiB free"]);
+}
+
+#[test]
+fn a_vm_without_room_for_its_disk_is_told() {
+    // Promise: no space for a VM's disk is one clear error, and nothing is left.
+    let machine = Machine::new();
+    machine.run(["true"]).finish().exits(0);
+    let call = machine.run_with(&["--json"], ["true"]);
+    let told = with_small_disk(call, "$PYRO_STATE_DIR", "160k").finish();
+    assert_eq!(told.exits(125).error_code(), "no-space");
+}
+
+#[test]
+fn a_vm_that_fills_the_hosts_disk_ends_in_an_error() {
+    // Promise: a guest that writes more than the host has room for gets an error in bounded time, not a hang.
+    let machine = Machine::new();
+    let script = "dd if=/dev/zero of=/fill bs=1M count=200 conv=fsync 2>&1; echo code $?";
+    let call = machine.run_with(&["--timeout-seconds", "60"], ["sh", "-c", script]);
+    let ended = with_small_disk(call, "$PYRO_STATE_DIR", "64m").finish();
+    match ended.status.code() {
+        // The guest saw the error,
+        Some(0) => assert!(!ended.out().contains("code 0\n"), "{}", ended.out()),
+        // or the VM was ended for it.
+        _ => drop(ended.exits(125).explains(&["space"])),
+    }
+    // Another VM, with room, does not notice.
+    machine.run(["echo", "fine"]).finish().exits(0).says("fine\n");
+}

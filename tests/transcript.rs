@@ -1,0 +1,90 @@
+//! The first run, line for line: what a newcomer is told to type, and what then stands there. `...` is what
+//! differs from machine to machine.
+
+use crate::support::{Machine, assert_matches};
+
+#[test]
+fn verify_the_host() {
+    // Promise: step 1 of the first run.
+    let machine = Machine::new();
+    let told = machine.pyro(["doctor"]).finish();
+    let text = told.exits(0).out();
+    let fixed: Vec<&str> = text.lines().take_while(|line| !line.starts_with("- issue ")).collect();
+    let expected = format!(
+        "Platform: linux-x86_64
+        Runtime: PASS
+        KVM: exists=... readable=... writable=... usable=...
+        Environment cache: {}/environments
+        Capabilities: vm_boot=yes guest_exec=yes guest_network=no
+        Networking: tun=... ip_forward=...
+        Accelerator: tcg (asked for)
+        VMM: qemu ... (...qemu-system-x86_64)
+        Disk: ... GiB free in ...",
+        machine.cache().display()
+    );
+    assert_matches(&expected, &fixed.join("\n"));
+    for issue in text.lines().skip(fixed.len()) {
+        assert!(issue.starts_with("- issue ") && issue.contains(" fix: "), "{issue}");
+    }
+    assert_eq!(told.err(), "");
+}
+
+#[test]
+fn inspect_the_catalog() {
+    // Promise: step 2 of the first run.
+    let machine = Machine::empty();
+    let expected = "Catalog version: 2.8.0
+        debian:12 [not installed] Debian 12 environment with Git preinstalled for common agent workflows.
+        debian:12-base [not installed] Minimal Debian 12 environment for shell and core Unix tooling.
+        debian:12-build [not installed] Debian 12 environment with Git and common build tools preinstalled.";
+    assert_matches(expected, &machine.pyro(["env", "list"]).finish().exits(0).out());
+    let machine = Machine::new();
+    let expected =
+        expected.replacen("[not installed]", "[installed]", 1).replace("[not installed]", "[...installed]");
+    assert_matches(&expected, &machine.pyro(["env", "list"]).finish().exits(0).out());
+}
+
+#[test]
+fn pull_the_default_environment() {
+    // Promise: step 3 of the first run.
+    let machine = Machine::new();
+    let told = machine.pyro(["env", "pull", "debian:12"]).finish();
+    let err = "[pull] phase=install environment=debian:12
+        [pull] phase=ready environment=debian:12";
+    assert_matches(err, &told.exits(0).err());
+    let cache = machine.cache().display().to_string();
+    let out = format!(
+        "Pulled: debian:12
+        Version: 1.0.0
+        Distribution: debian 12
+        Installed: yes
+        Cache dir: {cache}/environments
+        Default packages: bash, coreutils, git
+        Install dir: {cache}/environments/linux-x86_64/debian_12-1.0.0
+        Install manifest: {cache}/environments/linux-x86_64/debian_12-1.0.0/environment.json
+        Kernel image: {cache}/environments/linux-x86_64/debian_12-1.0.0/vmlinux
+        Rootfs image: {cache}/environments/linux-x86_64/debian_12-1.0.0/rootfs.ext4
+        Source: ... bookworm ..."
+    );
+    assert_matches(&out, &told.out());
+}
+
+#[test]
+fn run_one_command_in_a_guest() {
+    // Promise: step 4 of the first run, with the template ready.
+    let machine = Machine::new();
+    machine.run(["true"]).finish().exits(0);
+    let told = machine.pyro(["run", "debian:12", "--", "git", "--version"]).finish();
+    let err = "[run] phase=create environment=debian:12
+        [run] phase=start vm_id=...
+        [run] phase=execute vm_id=...
+        [run] environment=debian:12 execution_mode=guest_serial accelerator=tcg exit_code=0 duration_ms=...";
+    assert_matches(err, &told.exits(0).err());
+    assert_matches("git version ...", &told.out());
+    let ids: Vec<String> = told
+        .err()
+        .lines()
+        .filter_map(|line| line.split_once("vm_id=").map(|(_, id)| id.to_owned()))
+        .collect();
+    assert!(ids.len() == 2 && ids[0] == ids[1] && ids[0].len() == 12, "{ids:?}");
+}
