@@ -46,7 +46,9 @@ lints() { "$cargo" clippy --workspace --all-targets --locked -- -D warnings; }
 # The command's own pages would overwrite the library's of the same name, and it has no public items.
 api_docs() { RUSTDOCFLAGS="-D warnings" "$cargo" doc --workspace --exclude pyro-cli --no-deps --locked; }
 
-build() { "$cargo" test --workspace --locked --no-run; }
+# All there is but examples in comments, of which there are none.
+targets="--lib --bins --tests"
+build() { "$cargo" test --workspace --locked --no-run $targets; }
 
 # What a test leaves in a place of its own choosing shows, and no test reaches this person's own state.
 in_isolation() {
@@ -59,7 +61,8 @@ tests() {
     chmod 711 "$scratch"
     # A pipe has one exit status, tee's; cargo's goes around it.
     {
-        in_isolation "$cargo" test --workspace --locked --no-fail-fast </dev/null 2>&1 && echo yes >"$notes/passed"
+        in_isolation "$cargo" test --workspace --locked --no-fail-fast $targets </dev/null 2>&1 &&
+            echo yes >"$notes/passed"
     } | tee "$notes/log"
     totals
     if [ -e "$notes/passed" ]; then return; fi
@@ -70,7 +73,14 @@ tests() {
 
 totals() {
     awk '/^test result: / { passed += $4; failed += $6; ignored += $8 }
-         END { printf "\nAll test programs together: %d passed, %d failed, %d ignored.\n", passed, failed, ignored }' "$notes/log"
+         END { printf "\nAll test programs together:\n%d passed, %d failed, %d skipped\n", passed, failed, ignored }' "$notes/log"
+}
+
+# The VMM's own tests boot the kernel that the end-to-end tests have pulled.
+machines() {
+    for kernel in "${PYRO_TEST_CACHE_DIR:-$CARGO_TARGET_DIR/test-cache}"/kernels/*/vmlinux; do break; done
+    PYRO_TEST_KERNEL=$kernel PYRO_TEST_MODULES=$(dirname "$kernel")/modules \
+        in_isolation "$cargo" test --locked -p pyro-vmm --features real-vm --test real_qemu </dev/null
 }
 
 leftovers() { scripts/check-leftovers.sh compare "$notes/before" "$scratch/tmp"; }
@@ -84,6 +94,7 @@ if [ "$scope" = all ]; then
     scripts/check-leftovers.sh record "$notes/before"
     phase "build of the tests" build
     phase "tests: unit, property, snapshot, end to end" tests
+    phase "tests: the VMM on real machines" machines
     phase "nothing left behind" leftovers
 fi
 phase "sizes" scripts/check-sizes.sh
