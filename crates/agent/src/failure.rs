@@ -47,7 +47,10 @@ mod tests {
     fn text_is_cut_between_characters() {
         let long = failure(FailureKind::System, "é".repeat(FAILURE_TEXT_BYTES_MAX));
         assert_eq!(long.detail.len(), FAILURE_TEXT_BYTES_MAX);
-        assert!(failure(FailureKind::System, format!("x{}", "é".repeat(4000))).detail.len() < FAILURE_TEXT_BYTES_MAX);
+        assert!(
+            failure(FailureKind::System, format!("x{}", "é".repeat(4000))).detail.len()
+                < FAILURE_TEXT_BYTES_MAX
+        );
     }
 
     /// Error texts are fragments that fit into a sentence.

@@ -77,7 +77,7 @@ impl Guest {
             Stage::Warm(warm) => root::prepare(&warm, prepare)?,
             stage => {
                 self.stage.replace(stage);
-                return Err(refused("the guest is prepared already"));
+                return Err(refused("the guest is prepared already, or could not be"));
             }
         }
         self.stage.replace(Stage::Prepared);
@@ -88,6 +88,7 @@ impl Guest {
         if !matches!(*self.stage.borrow(), Stage::Booted) || self.is_unpacking.replace(true) {
             return Err(refused("a root image is written already, or this guest is no builder"));
         }
+        // A host that leaves drops this call here, and its thread goes on: there is no second try.
         let result = unpack::write_root(request.archive_bytes, io).await;
         self.is_unpacking.set(false);
         result

@@ -50,8 +50,10 @@ fn boot_and_serve() -> Result<(), InitError> {
     let engine = Engine::new(Reaper::new(), cgroups);
     engine.prepare_next();
     let guest = Rc::new(Guest::new(Stage::Booted, engine));
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()?;
     Ok(LocalSet::new().block_on(&runtime, serve_hosts(guest, ports))?)
 }
 

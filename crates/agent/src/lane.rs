@@ -36,7 +36,8 @@ impl LaneQueue {
         while let Some(frame) = next.take() {
             frame.write_to(&mut wire);
             next = self.0.try_recv().ok();
-            let fits = next.as_ref().is_some_and(|next| wire.len() + next.wire_bytes() <= LANE_WRITE_BYTES_MAX);
+            let fits =
+                next.as_ref().is_some_and(|next| wire.len() + next.wire_bytes() <= LANE_WRITE_BYTES_MAX);
             if !fits {
                 sink.write_all(&wire).await?;
                 wire.clear();

@@ -168,7 +168,9 @@ impl State {
     /// Small pieces are joined, so that a window of single bytes does not become as many buffers.
     fn put_stdin(&mut self, bytes: &[u8]) {
         match self.stdin.back_mut() {
-            Some(last) if last.len() + bytes.len() <= pyro_proto::limits::DATA_BYTES_MAX => last.extend_from_slice(bytes),
+            Some(last) if last.len() + bytes.len() <= pyro_proto::limits::DATA_BYTES_MAX => {
+                last.extend_from_slice(bytes)
+            }
             _ => self.stdin.push_back(bytes.to_vec()),
         }
     }

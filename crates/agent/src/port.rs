@@ -60,7 +60,11 @@ impl Port {
 }
 
 impl AsyncRead for PortStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         loop {
             let mut ready = ready!(self.0.poll_read_ready(cx))?;
             if let Ok(result) = ready.try_io(|fd| read_pages(fd.get_ref(), buf)) {
@@ -105,5 +109,46 @@ impl AsyncWrite for PortStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn pair() -> (UnixStream, Port) {
+        let (host, guest) = UnixStream::pair().unwrap();
+        guest.set_nonblocking(true).unwrap();
+        (host, Port(guest.into()))
+    }
+
+    /// One wake-up takes all the pages that have arrived, and no more than were asked for.
+    #[tokio::test]
+    async fn pages_are_read_together() {
+        let (mut host, port) = pair();
+        host.write_all(&[7; 5 * PORT_READ_BYTES]).unwrap();
+        let mut stream = port.stream().unwrap();
+        let mut buffer = vec![0; 3 * PORT_READ_BYTES];
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 3 * PORT_READ_BYTES);
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 2 * PORT_READ_BYTES);
+        stream.clone().write_all(b"back").await.unwrap();
+        let mut back = [0; 4];
+        std::io::Read::read_exact(&mut host, &mut back).unwrap();
+        assert_eq!(&back, b"back");
+    }
+
+    /// A host that closes its end is seen, and is waited for without reading.
+    #[tokio::test]
+    async fn a_host_that_left_is_seen() {
+        let (host, port) = pair();
+        port.host_returned().await;
+        let mut stream = port.stream().unwrap();
+        drop(host);
+        assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
+        let a_while = std::time::Duration::from_millis(60);
+        assert!(tokio::time::timeout(a_while, port.host_returned()).await.is_err());
     }
 }

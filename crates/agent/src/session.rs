@@ -147,12 +147,8 @@ impl Session {
     async fn open(&mut self, frame: &Frame) -> Result<(), Fault> {
         let stream = frame.stream;
         let early = self.early.open(stream).ok_or(Fault::StreamReused(stream.0))?;
-        let io = CallIo {
-            stream,
-            mailbox: Rc::default(),
-            control: self.control.clone(),
-            bulk: self.bulk.clone(),
-        };
+        let io =
+            CallIo { stream, mailbox: Rc::default(), control: self.control.clone(), bulk: self.bulk.clone() };
         let request = decode::<Request>(&frame.payload)?;
         if self.calls.len() >= CALLS_MAX {
             io.reply(&Reply::Failed(too_many_calls())).await;

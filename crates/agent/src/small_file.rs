@@ -32,10 +32,16 @@ fn read(file: OwnedFd, bytes_max: usize) -> rustix::io::Result<Vec<u8>> {
 }
 
 /// Makes the file `name` in `directory` hold `contents` with `mode`; one that already does is left alone.
-pub(crate) fn ensure_at(directory: impl AsFd, name: &str, contents: &[u8], mode: Mode) -> rustix::io::Result<()> {
+pub(crate) fn ensure_at(
+    directory: impl AsFd,
+    name: &str,
+    contents: &[u8],
+    mode: Mode,
+) -> rustix::io::Result<()> {
     let directory = directory.as_fd();
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
-    let known = rustix::fs::openat(directory, name, flags, Mode::empty()).and_then(|file| read(file, SMALL_FILE_BYTES_MAX));
+    let known = rustix::fs::openat(directory, name, flags, Mode::empty())
+        .and_then(|file| read(file, SMALL_FILE_BYTES_MAX));
     if known.is_ok_and(|known| known == contents) {
         return Ok(());
     }

@@ -46,7 +46,8 @@ fn make(path: &Path) -> rustix::io::Result<()> {
 }
 
 fn set(directory: &Path, name: &str, value: &[u8]) -> rustix::io::Result<()> {
-    let directory = rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let directory =
+        rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     cgroup_write(std::os::fd::AsFd::as_fd(&directory), name, value)
 }
 

@@ -25,7 +25,8 @@ pub(crate) fn find_disk(serial: &str) -> Option<PathBuf> {
 
 fn port(name: &'static str, deadline: Instant) -> Result<Port, BootError> {
     loop {
-        let found = named(Path::new(PORTS), "name", name).map(|port| Port::open(&Path::new("/dev").join(port)));
+        let found =
+            named(Path::new(PORTS), "name", name).map(|port| Port::open(&Path::new("/dev").join(port)));
         match found {
             Some(Ok(port)) => return Ok(port),
             Some(Err(errno)) if Instant::now() >= deadline => return Err(BootError::Port { name, errno }),
@@ -40,7 +41,9 @@ fn named(class: &Path, attribute: &str, value: &str) -> Option<PathBuf> {
     let entries = std::fs::read_dir(class).ok()?;
     entries
         .filter_map(Result::ok)
-        .find(|entry| std::fs::read_to_string(entry.path().join(attribute)).is_ok_and(|text| text.trim_end() == value))
+        .find(|entry| {
+            std::fs::read_to_string(entry.path().join(attribute)).is_ok_and(|text| text.trim_end() == value)
+        })
         .map(|entry| PathBuf::from(entry.file_name()))
 }
 

@@ -42,7 +42,9 @@ fn paths(order: &str) -> impl Iterator<Item = PathBuf> + '_ {
     order
         .lines()
         .map(str::trim)
-        .filter(|line| !line.is_empty() && Path::new(line).components().all(|part| matches!(part, Component::Normal(_))))
+        .filter(|line| {
+            !line.is_empty() && Path::new(line).components().all(|part| matches!(part, Component::Normal(_)))
+        })
         .map(|line| Path::new(DIRECTORY).join(line))
 }
 

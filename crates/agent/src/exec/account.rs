@@ -64,7 +64,9 @@ impl AccountFiles {
         match (entry, uid) {
             (Some(entry), _) => Ok(entry.to_account()),
             (None, Some(uid)) => Ok(unlisted(uid)),
-            (None, None) => Err(failure(FailureKind::UserUnknown, format!("there is no user {wanted:?} in the guest"))),
+            (None, None) => {
+                Err(failure(FailureKind::UserUnknown, format!("there is no user {wanted:?} in the guest")))
+            }
         }
     }
 
@@ -73,12 +75,16 @@ impl AccountFiles {
             .find(|entry| entry.name == wanted.as_bytes())
             .map(|entry| entry.gid)
             .or_else(|| number(wanted.as_bytes()))
-            .ok_or_else(|| failure(FailureKind::UserUnknown, format!("there is no group {wanted:?} in the guest")))
+            .ok_or_else(|| {
+                failure(FailureKind::UserUnknown, format!("there is no group {wanted:?} in the guest"))
+            })
     }
 
     fn groups_of(&self, account: &Account) -> Vec<u32> {
-        let is_member = |group: &Group<'_>| group.members.split(|byte| *byte == b',').any(|name| name == account.name);
-        let mut groups: Vec<u32> = self.group().filter(is_member).map(|group| group.gid).take(GROUPS_MAX - 1).collect();
+        let is_member =
+            |group: &Group<'_>| group.members.split(|byte| *byte == b',').any(|name| name == account.name);
+        let mut groups: Vec<u32> =
+            self.group().filter(is_member).map(|group| group.gid).take(GROUPS_MAX - 1).collect();
         if !groups.contains(&account.gid) {
             groups.push(account.gid);
         }
@@ -104,7 +110,8 @@ impl<'a> Passwd<'a> {
     }
 
     fn to_account(&self) -> Account {
-        let or = |value: &[u8], default: &[u8]| if value.is_empty() { default.to_vec() } else { value.to_vec() };
+        let or =
+            |value: &[u8], default: &[u8]| if value.is_empty() { default.to_vec() } else { value.to_vec() };
         Account {
             uid: self.uid,
             gid: self.gid,

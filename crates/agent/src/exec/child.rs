@@ -8,7 +8,7 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CString, c_char, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use libc::{c_int, c_long};
@@ -122,7 +122,8 @@ impl Cradle {
         let result = unsafe { clone3(&args, child, (&raw mut orders).cast()) };
         // The child wrote through a raw pointer while this thread stood still.
         // SAFETY: both fields are plain values inside a live local.
-        let (step, errno) = unsafe { ((&raw const orders.step).read_volatile(), (&raw const orders.errno).read_volatile()) };
+        let (step, errno) =
+            unsafe { ((&raw const orders.step).read_volatile(), (&raw const orders.errno).read_volatile()) };
         let pid = match i32::try_from(result) {
             Ok(pid) if pid > 0 => Pid::from_raw(pid),
             _ => None,
@@ -252,7 +253,11 @@ fn take_streams(orders: &Orders) -> Result<(), i32> {
 fn default_sigpipe() -> Result<(), i32> {
     // The kernel's `struct sigaction`: handler, flags, restorer, mask.
     let default = [0u64; 4];
-    call(libc::SYS_rt_sigaction, [libc::SIGPIPE.into(), default.as_ptr() as c_long, 0, size_of::<u64>() as c_long]).map(drop)
+    call(
+        libc::SYS_rt_sigaction,
+        [libc::SIGPIPE.into(), default.as_ptr() as c_long, 0, size_of::<u64>() as c_long],
+    )
+    .map(drop)
 }
 
 fn enter_directory(orders: &Orders) -> Result<(), i32> {
@@ -312,12 +317,6 @@ pub(crate) fn signal_group(group: Pid, signal: u8) {
     unsafe { libc::kill(-group.as_raw_nonzero().get(), c_int::from(signal)) };
 }
 
-/// The path of the first candidate that exists, for a message about its interpreter.
-pub(crate) fn first_existing(plan: &Plan) -> Option<&CStr> {
-    let exists = |path: &&CString| rustix::fs::stat(path.as_c_str()).is_ok();
-    plan.candidates.iter().find(exists).map(CString::as_c_str)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,7 +344,8 @@ mod tests {
     async fn children_leave_the_parent_whole() {
         for round in 0..200 {
             let pid = bear(&["true"]).unwrap();
-            let (_, status) = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap().unwrap();
+            let (_, status) =
+                rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap().unwrap();
             assert_eq!(status.exit_status(), Some(0), "round {round}");
         }
     }

@@ -1,6 +1,7 @@
 //! Starts commands and sees them through.
 
 use std::cell::RefCell;
+use std::ffi::{CStr, CString};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use rustix::process::Pid;
 
 use super::account::{Account, AccountFiles};
 use super::cgroup::{Cgroup, Cgroups};
-use super::child::{BirthError, Cradle, Step, first_existing};
+use super::child::{BirthError, Cradle, Step};
 use super::plan::{Plan, text};
 use super::reaper::Reaper;
 use super::running::Running;
@@ -82,6 +83,10 @@ impl Engine {
     pub(crate) async fn run(&self, exec: &Exec, io: &CallIo) {
         match self.start(exec) {
             Ok(mut running) => {
+                if exec.terminal.is_some() && !exec.stdin {
+                    // A terminal that nobody will type on: its reader is told so instead of waiting for ever.
+                    let _ = io.mailbox.put_eof(Channel::Stdin);
+                }
                 let exited = running.see_through(io, exec.timeout_ms.map(Duration::from_millis)).await;
                 io.bulk.send(Frame::eof(io.stream, Channel::Stdout)).await;
                 io.bulk.send(Frame::eof(io.stream, Channel::Stderr)).await;
@@ -112,7 +117,11 @@ impl Engine {
         let account = self.account(exec)?;
         let plan = Plan::new(exec, &account)?;
         let (stdio, child) = self.streams(exec, &account).map_err(|error| system(error.what, error.errno))?;
-        let cgroup = self.cgroups.borrow_mut().take().map_err(|errno| system("no control group can be made", errno))?;
+        let cgroup = self
+            .cgroups
+            .borrow_mut()
+            .take()
+            .map_err(|errno| system("no control group can be made", errno))?;
         let pid = self.bear(&plan, &child, &account, cgroup.as_ref());
         match pid {
             Ok(pid) => Ok(Running::new(self, pid, stdio, cgroup, born)),
@@ -152,11 +161,16 @@ fn explain(error: BirthError, plan: &Plan) -> Failure {
     let BirthError { step, errno } = error;
     match (step, errno) {
         (Step::Execute, _) => explain_execute(errno, plan),
-        (Step::Directory, Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP | Errno::NAMETOOLONG) => failure(
+        (
+            Step::Directory,
+            Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP | Errno::NAMETOOLONG,
+        ) => failure(
             FailureKind::DirectoryMissing,
             format!("the working directory {}: {}", text(plan.directory.as_bytes()), errno_text(errno)),
         ),
-        (Step::Birth, Errno::AGAIN) => failure(FailureKind::Refused, "the guest has no room for another process"),
+        (Step::Birth, Errno::AGAIN) => {
+            failure(FailureKind::Refused, "the guest has no room for another process")
+        }
         (Step::Birth, _) => system("a process cannot be made", errno),
         (Step::Streams, _) => system("the streams of a process cannot be set up", errno),
         (Step::Account, _) => system("the user of a process cannot be set", errno),
@@ -171,17 +185,34 @@ fn explain_execute(errno: Errno, plan: &Plan) -> Failure {
         Errno::NOENT | Errno::NOTDIR => match first_existing(plan) {
             Some(path) => failure(
                 FailureKind::CommandNotFound,
-                format!("{} is there, but the interpreter or loader that it names is not", text(path.to_bytes())),
+                format!(
+                    "{} is there, but the interpreter or loader that it names is not",
+                    text(path.to_bytes())
+                ),
             ),
             None => failure(FailureKind::CommandNotFound, format!("{program}: command not found")),
         },
         Errno::NAMETOOLONG | Errno::LOOP => {
             failure(FailureKind::CommandNotFound, format!("{program}: {}", errno_text(errno)))
         }
-        Errno::TOOBIG => failure(FailureKind::InvalidArgument, "the arguments and the environment are too long"),
-        Errno::ACCESS | Errno::NOEXEC | Errno::ISDIR | Errno::PERM | Errno::TXTBSY | Errno::LIBBAD | Errno::INVAL => {
+        Errno::TOOBIG => {
+            failure(FailureKind::InvalidArgument, "the arguments and the environment are too long")
+        }
+        Errno::ACCESS
+        | Errno::NOEXEC
+        | Errno::ISDIR
+        | Errno::PERM
+        | Errno::TXTBSY
+        | Errno::LIBBAD
+        | Errno::INVAL => {
             failure(FailureKind::CommandNotExecutable, format!("{program}: {}", errno_text(errno)))
         }
         _ => system(format_args!("{program} cannot be executed"), errno),
     }
+}
+
+/// The first candidate that exists, for a message about its interpreter.
+fn first_existing(plan: &Plan) -> Option<&CStr> {
+    let exists = |path: &&CString| rustix::fs::stat(path.as_c_str()).is_ok();
+    plan.candidates.iter().find(exists).map(CString::as_c_str)
 }

@@ -33,7 +33,8 @@ impl Plan {
         let program = exec.argv.first().ok_or_else(|| invalid("the command is empty"))?;
         let argv = exec.argv.iter().map(|arg| c_string("an argument", arg)).collect::<Result<_, _>>()?;
         let variables = environment(exec, account)?;
-        let path = variables.iter().find(|(name, _)| name == b"PATH").map_or(PATH_DEFAULT, |(_, value)| value);
+        let path =
+            variables.iter().find(|(name, _)| name == b"PATH").map_or(PATH_DEFAULT, |(_, value)| value);
         let candidates = candidates(program, path)?;
         let environment = variables.iter().map(assignment).collect::<Result<_, _>>()?;
         let (directory, directory_is_default) = match &exec.directory {
@@ -75,7 +76,10 @@ fn environment(exec: &Exec, account: &Account) -> Result<Vec<Variable>, Failure>
             return Err(invalid(format!("{} is no name of an environment variable", text(name))));
         }
         let default = variables.iter().take(defaults).position(|(known, _)| known == name);
-        match default.or_else(|| places.get(name.as_slice()).copied()).and_then(|place| variables.get_mut(place)) {
+        match default
+            .or_else(|| places.get(name.as_slice()).copied())
+            .and_then(|place| variables.get_mut(place))
+        {
             Some(variable) => variable.1.clone_from(value),
             None => {
                 places.insert(name, variables.len());
@@ -153,7 +157,9 @@ mod tests {
         let size = TerminalSize { rows: 1, columns: 1 };
         request.terminal = Some(Terminal { size, term: "vt100".to_owned() });
         let plan = plan(&request).unwrap();
-        assert!(["HOME=/b", "X=2=3", "USER=root", "LANG=C.UTF-8", "TERM=vt100"].iter().all(|v| has(&plan, v)));
+        assert!(
+            ["HOME=/b", "X=2=3", "USER=root", "LANG=C.UTF-8", "TERM=vt100"].iter().all(|v| has(&plan, v))
+        );
         assert_eq!(plan.environment.len(), 8);
         assert!(plan.directory_is_default);
     }
@@ -163,7 +169,8 @@ mod tests {
     fn lookup_uses_the_commands_path() {
         let mut request = exec(&[b"x"]);
         request.environment = vec![(b"PATH".to_vec(), b"/a:/b/::c".to_vec())];
-        let paths: Vec<Vec<u8>> = plan(&request).unwrap().candidates.into_iter().map(CString::into_bytes).collect();
+        let paths: Vec<Vec<u8>> =
+            plan(&request).unwrap().candidates.into_iter().map(CString::into_bytes).collect();
         assert_eq!(paths, [b"/a/x".to_vec(), b"/b/x".to_vec(), b"./x".to_vec(), b"c/x".to_vec()]);
         assert_eq!(plan(&exec(&[b"./x"])).unwrap().candidates, [c"./x".to_owned()]);
     }

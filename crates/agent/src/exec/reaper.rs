@@ -68,7 +68,9 @@ impl Reaper {
                 Ok(Some((_, status))) => End::of(status),
                 Ok(None) | Err(_) => None,
             };
-            if let (Some(end), Some(waiting)) = (end, end.and_then(|_| self.waiting.borrow_mut().remove(&pid))) {
+            if let (Some(end), Some(waiting)) =
+                (end, end.and_then(|_| self.waiting.borrow_mut().remove(&pid)))
+            {
                 let _ = waiting.send(end);
             }
         }

@@ -34,7 +34,13 @@ pub(crate) struct Running<'a> {
 
 impl<'a> Running<'a> {
     /// Takes over a process that was just born.
-    pub(crate) fn new(engine: &'a Engine, pid: Pid, stdio: Stdio, cgroup: Option<Cgroup>, born: Instant) -> Self {
+    pub(crate) fn new(
+        engine: &'a Engine,
+        pid: Pid,
+        stdio: Stdio,
+        cgroup: Option<Cgroup>,
+        born: Instant,
+    ) -> Self {
         let end = Some(engine.reaper.enter(pid));
         Running { engine, pid, end, stdio: Some(stdio), cgroup, born, is_over: Cell::new(false) }
     }
@@ -51,7 +57,8 @@ impl<'a> Running<'a> {
         let (ended, watch) = watch::channel(false);
         let Stdio { stdin, stdout, stderr, is_terminal } = stdio;
         let master = is_terminal.then(|| Rc::clone(&stdout));
-        let input = Input { sink: stdin, is_terminal, stream: io.stream, mailbox: &io.mailbox, control: &io.control };
+        let input =
+            Input { sink: stdin, is_terminal, stream: io.stream, mailbox: &io.mailbox, control: &io.control };
         let life = async {
             let (end, killed) = self.live(end, io, master, timeout).await;
             let exited = self.exited(end, killed);
@@ -162,4 +169,3 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
         None => std::future::pending().await,
     }
 }
-

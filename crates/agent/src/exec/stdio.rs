@@ -56,14 +56,20 @@ pub(crate) fn pipes(stdin: bool) -> Result<(Stdio, ChildStdio), StdioError> {
     };
     let (stdout, child_stdout) = pipe()?;
     let (stderr, child_stderr) = pipe()?;
-    let stdio = Stdio { stdin, stdout: watched(stdout, Interest::READABLE)?, stderr: Some(watched(stderr, Interest::READABLE)?), is_terminal: false };
+    let stdio = Stdio {
+        stdin,
+        stdout: watched(stdout, Interest::READABLE)?,
+        stderr: Some(watched(stderr, Interest::READABLE)?),
+        is_terminal: false,
+    };
     Ok((stdio, ChildStdio::Pipes([child_stdin, child_stdout, child_stderr])))
 }
 
 /// A pseudo-terminal that belongs to `uid`.
 pub(crate) fn terminal(terminal: &Terminal, uid: Option<u32>) -> Result<(Stdio, ChildStdio), StdioError> {
     let cannot = "a pseudo-terminal cannot be opened";
-    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).map_err(failed(cannot))?;
+    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+        .map_err(failed(cannot))?;
     rustix::pty::unlockpt(&master).map_err(failed(cannot))?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).map_err(failed(cannot))?;

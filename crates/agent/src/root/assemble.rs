@@ -9,7 +9,9 @@ use std::path::PathBuf;
 
 use pyro_proto::agent::{DISK_BASE, DISK_SCRATCH, Failure, Prepare};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, mount, mount_change, mount_move, move_mount};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, mount, mount_change, mount_move, move_mount,
+};
 
 use super::disks::{disk, make_directory, mount_ext4};
 use super::furnish::{self, Layers, furnish};
@@ -42,7 +44,10 @@ pub(crate) fn warm() -> Result<Warm, Failure> {
     let device = disk(DISK_BASE)?;
     let scratch = disk(DISK_SCRATCH)?;
     mount_ext4(&device, BASE, MountFlags::RDONLY | MountFlags::NOATIME | MountFlags::NODEV, c"")?;
-    [SCRATCH, NEW_ROOT].into_iter().try_for_each(make_directory).map_err(|errno| system("a mount point cannot be made", errno))?;
+    [SCRATCH, NEW_ROOT]
+        .into_iter()
+        .try_for_each(make_directory)
+        .map_err(|errno| system("a mount point cannot be made", errno))?;
     let base = open_directory(BASE).map_err(|errno| system("the base image cannot be opened", errno))?;
     read_ahead(base.as_fd());
     Ok(Warm { base, scratch })

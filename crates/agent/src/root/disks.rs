@@ -12,7 +12,8 @@ use crate::failure::{failure, system};
 
 /// The device of the disk with this serial.
 pub(crate) fn disk(serial: &str) -> Result<PathBuf, Failure> {
-    find_disk(serial).ok_or_else(|| failure(FailureKind::DiskMissing, format!("this VM has no disk named {serial}")))
+    find_disk(serial)
+        .ok_or_else(|| failure(FailureKind::DiskMissing, format!("this VM has no disk named {serial}")))
 }
 
 /// Mounts an ext4 filesystem at `target`, a directory that is made if need be.

@@ -32,7 +32,8 @@ pub(crate) fn needs(file: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn segments(file: &[u8]) -> Vec<Segment> {
-    let (Some(start), Some(size), Some(count)) = (size_at(file, 32), u16_at(file, 54), u16_at(file, 56)) else {
+    let (Some(start), Some(size), Some(count)) = (size_at(file, 32), u16_at(file, 54), u16_at(file, 56))
+    else {
         return Vec::new();
     };
     (0..usize::from(count).min(PROGRAM_HEADERS_MAX))
@@ -54,7 +55,9 @@ fn libraries(file: &[u8], segments: &[Segment]) -> Vec<Vec<u8>> {
     let entries = |wanted: u64| {
         let end = dynamic.offset.saturating_add(dynamic.bytes).min(file.len());
         let table = file.get(dynamic.offset..end).unwrap_or_default();
-        table.chunks_exact(16).filter_map(move |entry| (u64_at(entry, 0)? == wanted).then(|| u64_at(entry, 8)).flatten())
+        table
+            .chunks_exact(16)
+            .filter_map(move |entry| (u64_at(entry, 0)? == wanted).then(|| u64_at(entry, 8)).flatten())
     };
     let Some(strings) = entries(DT_STRTAB).next().and_then(|address| offset_of(segments, address)) else {
         return Vec::new();

@@ -32,7 +32,12 @@ pub(crate) fn furnish(layers: Layers<'_>, prepare: &Prepare) -> rustix::io::Resu
     let file = Mode::from_raw_mode(0o644);
     ensure_at(&etc, "hostname", format!("{}\n", prepare.hostname).as_bytes(), file)?;
     ensure_at(&etc, "hosts", hosts(&prepare.hostname).as_bytes(), file)?;
-    ensure_at(&etc, "machine-id", format!("{}\n", prepare.machine_id).as_bytes(), Mode::from_raw_mode(0o444))?;
+    ensure_at(
+        &etc,
+        "machine-id",
+        format!("{}\n", prepare.machine_id).as_bytes(),
+        Mode::from_raw_mode(0o444),
+    )?;
     if !exists(etc.as_fd(), "resolv.conf") && !layers.base_resolves("etc/resolv.conf") {
         ensure_at(&etc, "resolv.conf", RESOLV_CONF, file)?;
     }
@@ -47,7 +52,9 @@ impl Layers<'_> {
     fn ensure_directory(self, name: &str, mode: RawMode) -> rustix::io::Result<()> {
         let is_there = match kind(self.upper, name) {
             Some(kind) => kind == FileType::Directory,
-            None => kind(self.base, name) == Some(FileType::Directory) || self.base_resolves_to_directory(name),
+            None => {
+                kind(self.base, name) == Some(FileType::Directory) || self.base_resolves_to_directory(name)
+            }
         };
         if is_there {
             return Ok(());
@@ -93,7 +100,11 @@ pub(crate) fn make_directory(parent: BorrowedFd<'_>, name: &str, mode: RawMode) 
         result => result?,
     }
     // A mode that the process's mask of 022 takes nothing from needs no second call.
-    if mode & 0o022 == 0 { Ok(()) } else { rustix::fs::chmodat(parent, name, Mode::from_raw_mode(mode), AtFlags::empty()) }
+    if mode & 0o022 == 0 {
+        Ok(())
+    } else {
+        rustix::fs::chmodat(parent, name, Mode::from_raw_mode(mode), AtFlags::empty())
+    }
 }
 
 fn match_owner(parent: BorrowedFd<'_>, name: &str, base: &Stat) -> rustix::io::Result<()> {

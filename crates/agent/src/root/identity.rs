@@ -27,8 +27,10 @@ struct PoolInfo {
 /// Gives this fork its own time, randomness and name. The clock goes first: what it is told ages.
 pub(crate) fn adopt(prepare: &Prepare) -> Result<(), Failure> {
     set_clock(prepare.realtime_ns).map_err(|errno| system("the clock cannot be set", errno))?;
-    reseed(&prepare.entropy).map_err(|errno| system("the random number generator cannot be reseeded", errno))?;
-    rustix::system::sethostname(prepare.hostname.as_bytes()).map_err(|errno| system("the host name cannot be set", errno))
+    reseed(&prepare.entropy)
+        .map_err(|errno| system("the random number generator cannot be reseeded", errno))?;
+    rustix::system::sethostname(prepare.hostname.as_bytes())
+        .map_err(|errno| system("the host name cannot be set", errno))
 }
 
 /// Refuses names that would not be what they say, before anything is changed.
@@ -40,7 +42,10 @@ pub(crate) fn check(prepare: &Prepare) -> Result<(), Failure> {
     }
     let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     if prepare.machine_id.len() != 32 || !prepare.machine_id.bytes().all(is_hex) {
-        return Err(failure(FailureKind::InvalidArgument, "a machine id has 32 lower-case hexadecimal digits"));
+        return Err(failure(
+            FailureKind::InvalidArgument,
+            "a machine id has 32 lower-case hexadecimal digits",
+        ));
     }
     Ok(())
 }

@@ -63,7 +63,13 @@ fn refusals_are_told_apart() {
         ] {
             let program = request.argv.first().cloned().unwrap_or_default();
             let failure = host.run(request).await.failure();
-            assert_eq!(failure.kind, kind, "{:?}: {}", String::from_utf8_lossy(&program).get(..20), failure.detail);
+            assert_eq!(
+                failure.kind,
+                kind,
+                "{:?}: {}",
+                String::from_utf8_lossy(&program).get(..20),
+                failure.detail
+            );
         }
         assert!(host.run(exec(&[script])).await.failure().detail.contains("interpreter"));
         assert_eq!(host.run(exec(&["true"])).await.outcome(), Outcome::Code(0));
@@ -75,7 +81,9 @@ fn refusals_are_told_apart() {
 fn signals_are_told() {
     with_host(async |host: &mut Host| {
         assert_eq!(host.run(shell("kill -TERM $$")).await.outcome(), Outcome::Signal(15));
-        let stream = host.open(&Request::Exec(shell("trap 'exit 3' USR1; echo ready; while :; do sleep 0.01; done"))).await;
+        let stream = host
+            .open(&Request::Exec(shell("trap 'exit 3' USR1; echo ready; while :; do sleep 0.01; done")))
+            .await;
         host.until(stream, "ready").await;
         host.input(stream, Input::Signal(10)).await;
         assert_eq!(host.finish(stream, b"").await.outcome(), Outcome::Code(3));
@@ -91,7 +99,8 @@ fn signals(status: &str, name: &str) -> u64 {
 fn inherited() -> usize {
     let close_on_exec = 0o2_000_000;
     let infos = std::fs::read_dir("/proc/self/fdinfo").unwrap().flatten();
-    let is_stream = |name: std::ffi::OsString| name.to_str().is_some_and(|name| ["0", "1", "2"].contains(&name));
+    let is_stream =
+        |name: std::ffi::OsString| name.to_str().is_some_and(|name| ["0", "1", "2"].contains(&name));
     let flags = infos.filter(|info| !is_stream(info.file_name())).filter_map(|info| {
         let info = std::fs::read_to_string(info.path()).ok()?;
         u32::from_str_radix(info.lines().find_map(|line| line.strip_prefix("flags:"))?.trim(), 8).ok()
@@ -113,7 +122,10 @@ fn a_command_inherits_nothing() {
         // Three streams, the directory that `ls` has open, and what this test was itself started with.
         let descriptors = (4 + inherited()).to_string();
         assert_eq!(limits.split_whitespace().collect::<Vec<_>>(), ["1024", descriptors.as_str()]);
-        let ids = host.run(shell("read _ _ _ _ group session _ < /proc/$$/stat; echo $$ $group $session")).await.text();
+        let ids = host
+            .run(shell("read _ _ _ _ group session _ < /proc/$$/stat; echo $$ $group $session"))
+            .await
+            .text();
         let ids: Vec<&str> = ids.split_whitespace().collect();
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     });
@@ -124,7 +136,8 @@ fn a_command_inherits_nothing() {
 fn a_time_limit_ends_the_tree() {
     with_host(async |host: &mut Host| {
         let (near, far) = (marker(), marker());
-        let escape = if host.has_cgroups { format!("setsid sh -c 'sleep {far} & exit' &") } else { String::new() };
+        let escape =
+            if host.has_cgroups { format!("setsid sh -c 'sleep {far} & exit' &") } else { String::new() };
         let request = Exec { timeout_ms: Some(700), ..shell(&format!("{escape} sleep {near}; true")) };
         let done = host.run(request).await;
         assert_eq!(done.outcome(), Outcome::TimedOut);

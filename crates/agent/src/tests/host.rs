@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use pyro_channel::FrameReader;
-use pyro_proto::agent::{Event, Exec, Exited, Failure, Input, Outcome, Reply, Request, Terminal, TerminalSize};
+use pyro_proto::agent::{
+    Event, Exec, Exited, Failure, Input, Outcome, Reply, Request, Terminal, TerminalSize,
+};
 use pyro_proto::hello::Hello;
 use pyro_proto::limits::DATA_BYTES_MAX;
 use pyro_proto::window::{ReceiveWindow, SendWindow};
@@ -104,8 +106,10 @@ pub(super) fn with_host_at(stage: Stage, test: impl AsyncFnOnce(&mut Host)) {
     LocalSet::new().block_on(&runtime, async {
         let guest = Rc::new(Guest::new(stage, Engine::new(Reaper::new(), parents)));
         tokio::task::spawn_local(reap(Rc::clone(&guest), signal(SignalKind::child()).unwrap()));
-        let ((control, agent_control), (bulk, agent_bulk)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
-        let agent = tokio::task::spawn_local(serve(guest, agent_control.into_split(), agent_bulk.into_split()));
+        let ((control, agent_control), (bulk, agent_bulk)) =
+            (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let agent =
+            tokio::task::spawn_local(serve(guest, agent_control.into_split(), agent_bulk.into_split()));
         let (control, bulk) = (control.into_split(), bulk.into_split());
         let mut host = Host {
             readers: [FrameReader::new(control.0), FrameReader::new(bulk.0)],
@@ -114,7 +118,9 @@ pub(super) fn with_host_at(stage: Stage, test: impl AsyncFnOnce(&mut Host)) {
             waiting: HashMap::new(),
             has_cgroups,
         };
-        tokio::time::timeout(TEST_SECONDS_MAX, test(&mut host)).await.expect("the agent did not answer in time");
+        tokio::time::timeout(TEST_SECONDS_MAX, test(&mut host))
+            .await
+            .expect("the agent did not answer in time");
         drop(host);
         tokio::time::timeout(TEST_SECONDS_MAX, agent).await.expect("the agent did not let go").unwrap();
     });
@@ -269,7 +275,12 @@ impl Host {
         }
     }
 
-    async fn feed<'a>(&mut self, stream: StreamId, rest: Option<&'a [u8]>, window: &mut SendWindow) -> Option<&'a [u8]> {
+    async fn feed<'a>(
+        &mut self,
+        stream: StreamId,
+        rest: Option<&'a [u8]>,
+        window: &mut SendWindow,
+    ) -> Option<&'a [u8]> {
         let mut rest = rest?;
         while !rest.is_empty() && window.available() > 0 {
             let (now, later) = rest.split_at(rest.len().min(DATA_BYTES_MAX).min(window.available()));

@@ -7,7 +7,13 @@ use pyro_proto::agent::{Exec, Input, Outcome, Request, TerminalSize};
 #[test]
 fn a_terminal_is_one() {
     with_host(async |host: &mut Host| {
-        let done = host.run(on_terminal("stty size; echo $TERM; tty; echo err >&2; true < /dev/tty && echo own", 33, 101)).await;
+        let done = host
+            .run(on_terminal(
+                "stty size; echo $TERM; tty; echo err >&2; true < /dev/tty && echo own",
+                33,
+                101,
+            ))
+            .await;
         let text = done.text();
         assert!(text.starts_with("33 101\r\nxterm\r\n/dev/pts/"), "{text:?}");
         assert!(text.ends_with("err\r\nown\r\n"), "{text:?}");
@@ -38,11 +44,27 @@ fn the_end_of_input_is_seen() {
     });
 }
 
+/// A terminal that nobody types on keeps no reader waiting.
+#[test]
+fn a_terminal_without_input_ends() {
+    with_host(async |host: &mut Host| {
+        let stream =
+            host.open(&Request::Exec(Exec { stdin: false, ..on_terminal("cat; echo done", 24, 80) })).await;
+        host.until(stream, "done").await;
+    });
+}
+
 /// A signal goes to the terminal's foreground, as a key press would.
 #[test]
 fn signals_go_to_the_foreground() {
     with_host(async |host: &mut Host| {
-        let stream = host.open(&Request::Exec(on_terminal("trap 'echo caught; exit 4' INT; echo ready; while :; do sleep 0.01; done", 24, 80))).await;
+        let stream = host
+            .open(&Request::Exec(on_terminal(
+                "trap 'echo caught; exit 4' INT; echo ready; while :; do sleep 0.01; done",
+                24,
+                80,
+            )))
+            .await;
         host.until(stream, "ready").await;
         host.input(stream, Input::Signal(2)).await;
         host.until(stream, "caught").await;

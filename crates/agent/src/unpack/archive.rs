@@ -37,7 +37,10 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EntryKind {
     /// A file of `bytes` bytes, of which the archive holds the segments.
-    File { segments: Vec<Segment>, bytes: u64 },
+    File {
+        segments: Vec<Segment>,
+        bytes: u64,
+    },
     /// Another name of a file that came before.
     HardLink(EntryPath),
     /// A symlink; its target is the guest's business.
@@ -85,8 +88,10 @@ impl<R: Read> Archive<R> {
 
     /// Reads contents of the current entry into all of `buffer`.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<(), UnpackError> {
-        self.left =
-            self.left.checked_sub(buffer.len() as u64).ok_or_else(|| damaged("a sparse file is larger than its entry"))?;
+        self.left = self
+            .left
+            .checked_sub(buffer.len() as u64)
+            .ok_or_else(|| damaged("a sparse file is larger than its entry"))?;
         self.read_exact(buffer)
     }
 
@@ -98,7 +103,9 @@ impl<R: Read> Archive<R> {
         let (major, minor) = header.device;
         let kind = match header.kind {
             0 if path.ends_with(b"/") => EntryKind::Directory,
-            b'0' | b'7' | 0 => EntryKind::File { segments: vec![Segment { offset: 0, bytes: size }], bytes: size },
+            b'0' | b'7' | 0 => {
+                EntryKind::File { segments: vec![Segment { offset: 0, bytes: size }], bytes: size }
+            }
             b'S' => self.sparse(block)?,
             b'1' => EntryKind::HardLink(EntryPath::parse(&link)?),
             b'2' => EntryKind::Symlink(link),
@@ -135,9 +142,11 @@ impl<R: Read> Archive<R> {
     }
 
     fn skip_rest(&mut self) -> Result<(), UnpackError> {
-        let rest = self.left.checked_add(self.padding).ok_or_else(|| damaged("an entry is larger than anything"))?;
+        let rest =
+            self.left.checked_add(self.padding).ok_or_else(|| damaged("an entry is larger than anything"))?;
         (self.left, self.padding) = (0, 0);
-        let skipped = std::io::copy(&mut (&mut self.source).take(rest), &mut std::io::sink()).map_err(read_error)?;
+        let skipped =
+            std::io::copy(&mut (&mut self.source).take(rest), &mut std::io::sink()).map_err(read_error)?;
         if skipped == rest { Ok(()) } else { Err(cut_off()) }
     }
 

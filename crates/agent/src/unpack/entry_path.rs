@@ -12,7 +12,8 @@ pub(crate) struct EntryPath {
 impl EntryPath {
     /// Parses an archive's bytes; leading slashes and dots mean nothing, a step upwards is refused.
     pub(crate) fn parse(bytes: &[u8]) -> Result<EntryPath, UnpackError> {
-        let damaged = |why: &str| Err(UnpackError::Damaged(format!("{:?} {why}", String::from_utf8_lossy(bytes))));
+        let damaged =
+            |why: &str| Err(UnpackError::Damaged(format!("{:?} {why}", String::from_utf8_lossy(bytes))));
         let mut components = Vec::new();
         for component in bytes.split(|byte| *byte == b'/') {
             match component {
@@ -55,7 +56,8 @@ mod tests {
     /// No path of an archive leads out of the image.
     #[test]
     fn paths_stay_inside() {
-        for (text, path) in [("./a/b/", "a/b"), ("/etc//passwd", "etc/passwd"), ("./", "."), ("a/./b", "a/b")] {
+        for (text, path) in [("./a/b/", "a/b"), ("/etc//passwd", "etc/passwd"), ("./", "."), ("a/./b", "a/b")]
+        {
             assert_eq!(EntryPath::parse(text.as_bytes()).unwrap().joined(), path.as_bytes(), "{text}");
         }
         for text in ["..", "a/../b", "/..", "a/..", &"a/".repeat(300), &"a".repeat(256), "a\0b"] {

@@ -68,7 +68,8 @@ impl Header {
 impl SparseMap {
     /// The map in the header of a sparse file (`S`).
     pub(crate) fn parse(block: &Block) -> Result<SparseMap, UnpackError> {
-        let mut map = SparseMap { segments: Vec::new(), real_bytes: number(field(block, 483, 12))?, continues: false };
+        let mut map =
+            SparseMap { segments: Vec::new(), real_bytes: number(field(block, 483, 12))?, continues: false };
         map.extend(field(block, 386, 96))?;
         map.continues = field(block, 482, 1) != [0];
         Ok(map)
@@ -121,7 +122,9 @@ fn octal(field: &[u8]) -> Result<u64, UnpackError> {
     let is_blank = |byte: &u8| *byte == b' ' || *byte == 0;
     let digits = field.iter().skip_while(|byte| is_blank(byte)).take_while(|byte| !is_blank(byte));
     digits.copied().try_fold(0u64, |sum, digit| match digit {
-        b'0'..=b'7' => sum.checked_mul(8).and_then(|sum| sum.checked_add(u64::from(digit - b'0'))).ok_or_else(bad_number),
+        b'0'..=b'7' => {
+            sum.checked_mul(8).and_then(|sum| sum.checked_add(u64::from(digit - b'0'))).ok_or_else(bad_number)
+        }
         _ => Err(bad_number()),
     })
 }
@@ -179,7 +182,10 @@ mod tests {
     fn headers_are_parsed() {
         let header = Header::parse(&block()).unwrap();
         assert_eq!((header.path.as_slice(), header.kind, header.mode), (&b"usr/bin/sudo"[..], b'0', 0o4755));
-        assert_eq!((header.uid, header.gid, header.size, header.mtime), (70_000, 5_000_000, 9 << 33, 1_700_000_000));
+        assert_eq!(
+            (header.uid, header.gid, header.size, header.mtime),
+            (70_000, 5_000_000, 9 << 33, 1_700_000_000)
+        );
     }
 
     /// A flipped bit is noticed.

@@ -22,7 +22,8 @@ impl Pax {
     /// Takes in the records of one header.
     pub(crate) fn take(&mut self, mut records: &[u8]) -> Result<(), UnpackError> {
         while !records.is_empty() {
-            let (key, value, rest) = record(records).ok_or_else(|| damaged("an extended header breaks off"))?;
+            let (key, value, rest) =
+                record(records).ok_or_else(|| damaged("an extended header breaks off"))?;
             self.set(key, value)?;
             records = rest;
         }
@@ -37,7 +38,9 @@ impl Pax {
             b"uid" => self.uid = Some(id(value)?),
             b"gid" => self.gid = Some(id(value)?),
             b"mtime" => self.mtime = Some(time(value)?),
-            _ if key.starts_with(b"GNU.sparse.") => return Err(damaged("pax sparse files are not supported")),
+            _ if key.starts_with(b"GNU.sparse.") => {
+                return Err(damaged("pax sparse files are not supported"));
+            }
             _ => {
                 if let Some(name) = key.strip_prefix(XATTR) {
                     self.xattrs.retain(|(known, _)| known != name);
@@ -59,7 +62,8 @@ fn record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 }
 
 fn number(value: &[u8]) -> Result<u64, UnpackError> {
-    let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let digits =
+        std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     digits.and_then(|text| text.parse().ok()).ok_or_else(|| damaged("an extended header holds no number"))
 }
 

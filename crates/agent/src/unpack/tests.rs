@@ -190,7 +190,10 @@ fn later_entries_win() {
         .link(EntryType::Link, "a", "a")
         .unpack();
     written.unwrap();
-    assert_eq!((std::fs::read(at(&directory, "a")).unwrap(), mode(&at(&directory, "a"))), (b"new".to_vec(), 0o600));
+    assert_eq!(
+        (std::fs::read(at(&directory, "a")).unwrap(), mode(&at(&directory, "a"))),
+        (b"new".to_vec(), 0o600)
+    );
     assert_eq!(std::fs::read(at(&directory, "b")).unwrap(), b"own");
     assert_eq!(std::fs::read_link(at(&directory, "c")).unwrap(), Path::new("a"));
     assert!(at(&directory, "d/x").is_file());
@@ -236,7 +239,10 @@ fn sparse_files_are_spread() {
     assert_eq!(written.unwrap().bytes, 1028);
     let contents = std::fs::read(at(&directory, "sparse")).unwrap();
     assert_eq!(contents.len(), 5_000_000);
-    assert_eq!((contents[999_999], contents[1_000_511], contents[2_000_000], contents[2_000_512]), (0, 1, 2, 0));
+    assert_eq!(
+        (contents[999_999], contents[1_000_511], contents[2_000_000], contents[2_000_512]),
+        (0, 1, 2, 0)
+    );
     assert_eq!(std::fs::read(at(&directory, "next")).unwrap(), b"next");
 }
 

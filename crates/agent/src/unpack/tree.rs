@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, UTIME_OMIT, XattrFlags,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 
@@ -66,7 +66,9 @@ impl Tree {
             EntryKind::File { segments, bytes } => self.write_file(entry, &place, segments, *bytes, archive),
             EntryKind::Directory => self.write_directory(entry, &place),
             EntryKind::HardLink(target) => self.link(&place, target).map_err(|errno| match errno {
-                Errno::NOENT => UnpackError::Damaged(format!("{} is a link to {target}, which is not there", entry.path)),
+                Errno::NOENT => {
+                    UnpackError::Damaged(format!("{} is a link to {target}, which is not there", entry.path))
+                }
                 errno => at(&entry.path)(errno),
             }),
             _ => place.make_special(entry).map_err(at(&entry.path)),
@@ -88,7 +90,9 @@ impl Tree {
         };
         place
             .replacing(make)
-            .and_then(|()| rustix::fs::openat(place.parent, place.name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()))
+            .and_then(|()| {
+                rustix::fs::openat(place.parent, place.name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
+            })
             .and_then(|directory| own(directory.as_fd(), entry))
             .map_err(at(&entry.path))?;
         self.remember_times(entry)
@@ -148,7 +152,9 @@ impl Tree {
         {
             return Ok(());
         }
-        place.replacing(|| rustix::fs::linkat(&target_parent, target_name, place.parent, place.name, AtFlags::empty()))
+        place.replacing(|| {
+            rustix::fs::linkat(&target_parent, target_name, place.parent, place.name, AtFlags::empty())
+        })
     }
 
     /// The directory of an entry, made if the archive has left it out.
@@ -189,7 +195,9 @@ impl Tree {
 
     fn remember_times(&mut self, entry: &Entry) -> Result<(), UnpackError> {
         if self.directory_times.len() >= ARCHIVE_DIRECTORIES_MAX {
-            return Err(UnpackError::Damaged(format!("it has more than {ARCHIVE_DIRECTORIES_MAX} directories")));
+            return Err(UnpackError::Damaged(format!(
+                "it has more than {ARCHIVE_DIRECTORIES_MAX} directories"
+            )));
         }
         self.directory_times.push((entry.path.clone(), times(entry)));
         Ok(())
