@@ -26,14 +26,14 @@ impl Status {
 
     /// Ended by a signal of the host.
     pub(crate) fn signal(number: i32) -> Status {
-        Status(128u8.wrapping_add(u8::try_from(number).unwrap_or(0)))
+        Status(128u8.saturating_add(u8::try_from(number).unwrap_or(0)))
     }
 
     /// The end of a guest's command.
     pub(crate) fn of_command(exited: &Exited) -> Status {
         Status(match exited.outcome {
             Outcome::Code(code) => code,
-            Outcome::Signal(signal) => 128u8.wrapping_add(signal),
+            Outcome::Signal(signal) => 128u8.saturating_add(signal),
             Outcome::TimedOut => Status::TIMED_OUT,
             Outcome::OutOfMemory => 128 + 9,
         })

@@ -4,8 +4,9 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use pyro::{Capture, Execution, Exited, Failure, Input, Output, TerminalSize};
+use pyro::{Capture, Code, Execution, Exited, Failure, Input, Output, TerminalSize};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -17,6 +18,8 @@ const OUTPUT_PIECES: usize = 4;
 /// Pieces of input read ahead of the command.
 const INPUT_PIECES: usize = 2;
 const INPUT_BYTES: usize = 32 * 1024;
+/// Between two tries at a stream that somebody has made non-blocking.
+const WOULD_BLOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// How pumping ended.
 #[derive(Debug)]
@@ -65,9 +68,9 @@ pub(crate) async fn pump(
         Ok(writer) => writer,
         Err(error) => return Ended::Failed(output_failed(&error)),
     };
-    let exited = loop {
+    let end = loop {
         if let Err(failure) = forward_input(&mut execution, &mut waiting_input) {
-            return Ended::Failed(failure);
+            break Err(failure);
         }
         tokio::select! {
             signal = interrupts.next() => {
@@ -76,23 +79,29 @@ pub(crate) async fn pump(
             }
             permit = writer.reserve(), if waiting_output.is_some() => match (permit, waiting_output.take()) {
                 (Ok(permit), Some(output)) => permit.send(output),
+                // The writer has ended, and says why below.
                 _ => {
                     let _ = execution.input(Input::Kill);
-                    return Ended::ReaderLeft;
+                    break Err(output_failed(&"it was closed"));
                 }
             },
             output = execution.next(), if waiting_output.is_none() => match output {
-                Ok(Output::Exited(exited)) => break exited,
+                Ok(Output::Exited(exited)) => break Ok(exited),
                 Ok(Output::Room) => {}
                 Ok(output) => waiting_output = Some(output),
-                Err(failure) => return Ended::Failed(failure),
+                Err(failure) => break Err(failure),
             },
             piece = next_piece(&mut stdin), if stdin.is_some() && waiting_input.is_empty() => match piece {
-                Some(piece) => waiting_input = piece,
+                Some(Ok(piece)) => waiting_input = piece,
+                // A command must not take the part that could be read for the whole.
+                Some(Err(error)) => {
+                    let _ = execution.input(Input::Kill);
+                    break Err(input_failed(&error));
+                }
                 None => {
                     stdin = None;
                     if let Err(failure) = execution.close_stdin() {
-                        return Ended::Failed(failure);
+                        break Err(failure);
                     }
                 }
             },
@@ -103,15 +112,20 @@ pub(crate) async fn pump(
             }
         }
     };
+    // However it ended: what came before is written first.
     drop(writer);
     let written =
         tokio::task::spawn_blocking(move || thread.join().unwrap_or_else(|_| Ok(Captured::default())));
-    tokio::select! {
-        signal = interrupts.next() => Ended::Signal(signal),
-        written = written => match written {
-            Ok(Ok(captured)) => Ended::Command(exited, captured),
-            _ => Ended::ReaderLeft,
-        },
+    let written = tokio::select! {
+        signal = interrupts.next() => return Ended::Signal(signal),
+        written = written => written,
+    };
+    match (written, end) {
+        (Ok(Err(error)), _) if error.kind() == std::io::ErrorKind::BrokenPipe => Ended::ReaderLeft,
+        (Ok(Err(error)), _) => Ended::Failed(output_failed(&error)),
+        (Err(error), _) => Ended::Failed(output_failed(&error)),
+        (Ok(Ok(captured)), Ok(exited)) => Ended::Command(exited, captured),
+        (Ok(Ok(_)), Err(failure)) => Ended::Failed(failure),
     }
 }
 
@@ -147,8 +161,8 @@ fn write(
 ) -> std::io::Result<Captured> {
     while let Some(output) = outputs.blocking_recv() {
         match output {
-            Output::Stdout(bytes) => stdout.write_all(&bytes)?,
-            Output::Stderr(bytes) => stderr.write_all(&bytes)?,
+            Output::Stdout(bytes) => write_patiently(&mut stdout, &bytes)?,
+            Output::Stderr(bytes) => write_patiently(&mut stderr, &bytes)?,
             Output::Room | Output::Exited(_) => {}
         }
     }
@@ -167,15 +181,28 @@ fn keep(mut outputs: mpsc::Receiver<Output>) -> Captured {
     captured
 }
 
+type Piece = std::io::Result<Vec<u8>>;
+
 /// A thread reads standard input: a read from a terminal or a pipe cannot be called off.
-fn read_stdin() -> mpsc::Receiver<Vec<u8>> {
+fn read_stdin() -> mpsc::Receiver<Piece> {
     let (sender, receiver) = mpsc::channel(INPUT_PIECES);
     std::thread::spawn(move || {
         let mut stdin = terminal::raw_stdin();
         let mut buffer = vec![0; INPUT_BYTES];
-        while let Ok(count) = stdin.read(&mut buffer) {
-            let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else { break };
-            if sender.blocking_send(piece.to_vec()).is_err() {
+        loop {
+            let piece = match stdin.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => Ok(buffer.get(..count).unwrap_or_default().to_vec()),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                // Somebody else's terminal settings: there is nothing to read right now.
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    std::thread::sleep(WOULD_BLOCK_PAUSE);
+                    continue;
+                }
+                Err(error) => Err(error),
+            };
+            let failed = piece.is_err();
+            if sender.blocking_send(piece).is_err() || failed {
                 break;
             }
         }
@@ -183,7 +210,7 @@ fn read_stdin() -> mpsc::Receiver<Vec<u8>> {
     receiver
 }
 
-async fn next_piece(stdin: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
+async fn next_piece(stdin: &mut Option<mpsc::Receiver<Piece>>) -> Option<Piece> {
     match stdin {
         Some(receiver) => receiver.recv().await,
         None => std::future::pending().await,
@@ -197,6 +224,30 @@ async fn next_resize(resizes: &mut Option<Signal>) -> Option<()> {
     }
 }
 
-fn output_failed(error: &std::io::Error) -> Failure {
-    Failure::new(pyro::Code::System, "standard output cannot be written").because(error)
+/// Writes all of it, also where somebody has made the stream non-blocking.
+fn write_patiently(stream: &mut File, mut bytes: &[u8]) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.write(bytes) {
+            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                std::thread::sleep(WOULD_BLOCK_PAUSE)
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn output_failed(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Code::System, "the command's output cannot be written")
+        .because(error)
+        .fix("check where standard output and standard error go")
+}
+
+fn input_failed(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Code::System, "standard input cannot be read, and the command was killed")
+        .because(error)
+        .fix("check where standard input comes from")
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use pyro::Failure;
+use pyro::{Code, Failure};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -53,18 +53,23 @@ fn show_console(console: &[u8]) {
     }
 }
 
-/// Writing a result failed: the reader left, which is no failure of ours to speak of.
+/// How writing a result went. A reader that left is no failure of ours to speak of; a full disk is.
 pub(crate) fn written(result: io::Result<()>) -> Status {
     match result {
         Ok(()) => Status::SUCCESS,
-        Err(_) => Status::BROKEN_PIPE,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Status::BROKEN_PIPE,
+        Err(error) => {
+            let failed = Failure::new(Code::System, "standard output cannot be written")
+                .because(error)
+                .fix("check where it goes");
+            failure(&failed, false)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyro::Code;
 
     /// The form of an error is fixed, and codes are kebab-case.
     #[test]

@@ -20,6 +20,12 @@ pub const SHIM_ANSWER_SECONDS_MAX: Duration = Duration::from_secs(10);
 /// A shim that was told to end is gone within this.
 pub const SHIM_END_SECONDS_MAX: Duration = Duration::from_secs(15);
 
+/// A caller whose work was called off waits so long for the shim that it leaves.
+pub const SHIM_DROP_SECONDS_MAX: Duration = Duration::from_secs(2);
+
+/// How often it looks.
+pub const SHIM_DROP_POLL: Duration = Duration::from_millis(2);
+
 /// Times a template that turns out unusable is made again within one command.
 pub const TEMPLATE_REMAKES_MAX: u32 = 1;
 

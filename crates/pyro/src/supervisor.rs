@@ -1,23 +1,47 @@
 //! Starting a shim and ending it. The shim is this same program under a hidden command; it gets one end
 //! of a socket as its standard input and everything else in its first message.
 
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Instant;
 
 use pyro_proto::shim;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 use crate::connection::{Connection, lost, unexpected};
-use crate::limits::SHIM_END_SECONDS_MAX;
+use crate::limits::{SHIM_DROP_POLL, SHIM_DROP_SECONDS_MAX, SHIM_END_SECONDS_MAX};
 use crate::{Code, Failure};
 
-/// A shim that this process started. Dropping it closes the connection, on which the shim ends its VM.
+/// A shim that this process started. Dropping it ends the VM, and waits a moment until that has happened.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     pub(crate) connection: Connection,
+    process: Process,
+}
+
+/// The shim's process, and the socket that it lives by.
+#[derive(Debug)]
+struct Process {
     child: Child,
+    socket: std::os::unix::net::UnixStream,
+}
+
+impl Drop for Process {
+    /// Work that was called off is dropped, not awaited: this is where it ends before its caller goes on.
+    fn drop(&mut self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+        let deadline = Instant::now() + SHIM_DROP_SECONDS_MAX;
+        while let Ok(None) = self.child.try_wait() {
+            if Instant::now() > deadline {
+                let _ = self.child.start_kill();
+                return;
+            }
+            std::thread::sleep(SHIM_DROP_POLL);
+        }
+    }
 }
 
 impl Supervisor {
@@ -37,9 +61,10 @@ impl Supervisor {
             .current_dir("/")
             .spawn()
             .map_err(cannot_start)?;
+        let process = Process { child, socket: ours.try_clone().map_err(cannot_start)? };
         ours.set_nonblocking(true).map_err(cannot_start)?;
         let connection = Connection::greet(UnixStream::from_std(ours).map_err(cannot_start)?).await?;
-        let mut supervisor = Supervisor { connection, child };
+        let mut supervisor = Supervisor { connection, process };
         match supervisor.connection.request(&shim::Request::Start(Box::new(start)), on_event).await? {
             shim::Reply::Started(started) => Ok((supervisor, started)),
             shim::Reply::Failed(failure) => {
@@ -79,7 +104,7 @@ impl Supervisor {
     pub(crate) async fn ended(&mut self) {
         let gone = async {
             self.connection.closed().await;
-            let _ = self.child.wait().await;
+            let _ = self.process.child.wait().await;
         };
         if tokio::time::timeout(SHIM_END_SECONDS_MAX, gone).await.is_err() {
             self.kill().await;
@@ -88,8 +113,8 @@ impl Supervisor {
 
     /// Its VM dies with it, and what it leaves the next command removes.
     async fn kill(&mut self) {
-        let _ = self.child.start_kill();
-        let _ = self.child.wait().await;
+        let _ = self.process.child.start_kill();
+        let _ = self.process.child.wait().await;
     }
 }
 

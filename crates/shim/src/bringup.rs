@@ -254,10 +254,12 @@ async fn watched<V: Vm, T>(
     match outcome {
         Some(Ok(value)) => Ok(value),
         // A channel closes because the VM ends: how it ended says more.
-        Some(Err(LinkError::Closed)) => match tokio::time::timeout(Duration::from_secs(1), vm.wait()).await {
-            Ok(exit) => Err(vm_ended(&exit, &vm.console_tail())),
-            Err(_) => Err(link_failed(&LinkError::Closed, &vm.console_tail())),
-        },
+        Some(Err(error)) if error.is_end() => {
+            match tokio::time::timeout(Duration::from_secs(1), vm.wait()).await {
+                Ok(exit) => Err(vm_ended(&exit, &vm.console_tail())),
+                Err(_) => Err(link_failed(&error, &vm.console_tail())),
+            }
+        }
         Some(Err(error)) => Err(link_failed(&error, &vm.console_tail())),
         None => {
             let console = vm.console_tail();

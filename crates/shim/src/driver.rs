@@ -23,9 +23,11 @@ use tokio::time::{Instant, sleep_until};
 use crate::calls::{Calls, ClientId};
 use crate::client::{Client, ClientEvent, reply};
 use crate::failure::{link_failed, vm_ended};
-use crate::limits::{CLIENTS_MAX, EXEC_GRACE_SECONDS, EXEC_STALLED_RECHECK};
+use crate::limits::{
+    CLIENTS_MAX, EXEC_GRACE_SECONDS, EXEC_SECONDS_MAX, EXEC_STALLED_RECHECK, LAST_WORDS_SECONDS_MAX,
+};
 use crate::link::{AgentLink, LinkError};
-use crate::memory::private_kib;
+use crate::process::private_kib;
 use crate::signals::Signals;
 
 /// A VM that is up.
@@ -84,7 +86,10 @@ impl<V: Vm> Driver<V> {
                     Ok(None) => Ok(()),
                     Err(fault) => Err(fault),
                 },
-                exit = self.vm.wait() => break vm_ended(&exit, &self.vm.console_tail()),
+                exit = self.vm.wait() => {
+                    self.last_words().await;
+                    break vm_ended(&exit, &self.vm.console_tail());
+                }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => match self.on_time() {
                     Some(failure) => break failure,
                     None => Ok(()),
@@ -101,6 +106,19 @@ impl<V: Vm> Driver<V> {
         let failure = self.explain(failure).await;
         self.fail_open_calls(&failure);
         (self.vm, End { stopper, clients: self.clients })
+    }
+
+    /// Hands on what the guest sent before the VM ended.
+    async fn last_words(&mut self) {
+        let words = async {
+            while let Ok(frame) = self.link.next().await {
+                if self.on_guest(Ok(frame)).is_err() {
+                    break;
+                }
+            }
+        };
+        // The lanes are closed at their far ends: this takes as long as reading what is there.
+        let _ = tokio::time::timeout(LAST_WORDS_SECONDS_MAX, words).await;
     }
 
     /// A channel that closes says little; what the VMM says as it goes is the better reason.
@@ -150,6 +168,9 @@ impl<V: Vm> Driver<V> {
 
     fn on_reply(&mut self, frame: &Frame) -> Result<(), Fault> {
         let answer = decode::<agent::Reply>(&frame.payload).map_err(guest_broke)?;
+        if !matches!(answer, agent::Reply::Exited(_) | agent::Reply::Failed(_)) {
+            return Err(guest_broke(LinkError::OutOfTurn(Kind::Reply)));
+        }
         match self.calls.close(frame.stream).and_then(|call| call.owner) {
             Some((client, stream)) => self.answer(client, stream, &Reply::Exec(answer)),
             None => Ok(()),
@@ -201,8 +222,9 @@ impl<V: Vm> Driver<V> {
         if self.calls.len() >= pyro_proto::limits::CALLS_MAX {
             return self.answer(id, stream, &refused("too many commands run in this VM at once"));
         }
-        let deadline =
-            exec.timeout_ms.map(|ms| Instant::now() + Duration::from_millis(ms) + EXEC_GRACE_SECONDS);
+        let limit =
+            exec.timeout_ms.map(|ms| Duration::from_millis(ms).min(Duration::from_secs(EXEC_SECONDS_MAX)));
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit + EXEC_GRACE_SECONDS));
         let payload = encode(&agent::Request::Exec(exec)).map_err(|_| Fault::Client(id))?;
         let agent_stream = self.link.next_stream();
         self.calls.open(agent_stream, id, stream, deadline);

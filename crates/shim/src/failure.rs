@@ -32,12 +32,10 @@ pub(crate) fn vm_ended(exit: &Exit, console: &[u8]) -> Failure {
 
 /// The guest's channel failed: either its end closed, or what came was no protocol.
 pub(crate) fn link_failed(error: &LinkError, console: &[u8]) -> Failure {
-    match error {
-        LinkError::Closed | LinkError::Read(pyro_channel::ReadError::Io(_)) => {
-            with_console(failure(FailureCode::VmmDied, chain(error)), console)
-        }
-        error => with_console(guest_broke(error), console),
+    if error.is_end() {
+        return with_console(failure(FailureCode::VmmDied, chain(error)), console);
     }
+    with_console(guest_broke(error), console)
 }
 
 /// The guest sent what no agent sends.

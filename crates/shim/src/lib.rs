@@ -14,7 +14,7 @@ mod failure;
 mod life;
 pub mod limits;
 mod link;
-mod memory;
+mod process;
 mod room;
 mod signals;
 mod socket;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pyro_jail::{RunAs, Support};
 use pyro_proto::shim::{Event, ExecutionMode, Failure, FailureCode, Purpose, Reply, Request, Start, Started};
 use pyro_proto::{Kind, StreamId, decode};
-use pyro_store::{Claim, Directories, Durability, NewVm, ProcessIdentity, Store, VmId};
+use pyro_store::{Claim, Directories, Durability, NewVm, ProcessIdentity, ReleaseError, Store, VmId};
 use pyro_vmm::{Confinement, Qemu, QemuVmm, Vm, Vmm};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -19,7 +19,10 @@ use crate::calls::{Calls, ClientId};
 use crate::client::{ClientEvent, Connection, event, reply};
 use crate::driver::{Driver, End};
 use crate::failure::{failure, system};
-use crate::limits::{CLIENTS_MAX, DRIVER_QUEUE_FRAMES, FILE_BYTES_MAX, FLUSH_SECONDS_MAX, TASKS_MAX};
+use crate::limits::{
+    CLIENTS_MAX, DRIVER_QUEUE_FRAMES, FILE_BYTES_MAX, FLUSH_SECONDS_MAX, TASKS_MAX, VMM_GONE_SECONDS_MAX,
+};
+use crate::process::childless;
 use crate::signals::Signals;
 use crate::socket::listen;
 use crate::timeline::Timeline;
@@ -40,6 +43,20 @@ struct Order {
 struct Told<'a> {
     connection: &'a mut Connection,
     signals: &'a mut Signals,
+}
+
+/// What belongs to the VM for as long as it lives.
+struct Held {
+    store: Store,
+    directories: Directories,
+    claim: Claim,
+}
+
+impl Held {
+    /// Leaves nothing of the VM.
+    fn release(self) -> Result<(), ReleaseError> {
+        self.store.release(&self.directories, self.claim)
+    }
 }
 
 impl Order {
@@ -94,26 +111,24 @@ async fn refuse(connection: Connection, stream: StreamId, failure: Failure) {
 async fn supervise<M: Vmm>(vmm: M, connection: Connection, order: &Order, signals: &mut Signals) {
     let mut timeline = Timeline::start();
     let (start, stream) = (&order.start, order.stream);
-    let (store, claim) = match claim(start) {
-        Ok(claimed) => claimed,
+    let held = match claim(start) {
+        Ok(held) => held,
         Err(failure) => return refuse(connection, stream, failure).await,
     };
     timeline.step("claim");
     let born = Instant::now();
     let mut connection = connection;
     let told = Told { connection: &mut connection, signals };
-    match bring_up(&vmm, told, order, &store, &claim, &mut timeline).await {
+    match bring_up(&vmm, told, order, &held, &mut timeline).await {
         Err(failure) => {
             // Why the VM did not come up says more than why its record stays; the next command removes that.
-            let _ = store.release(claim);
+            let _ = held.release();
             refuse(connection, stream, failure).await;
         }
         Ok(Up::Done { entries }) => {
-            let answer = match store.release(claim) {
-                Ok(()) => Reply::Started(order.started(timeline, entries)),
-                Err(error) => Reply::Failed(system("cleaning up failed", &error)),
-            };
-            if let Some(frame) = reply(stream, &answer) {
+            // The work is done and stays done; what cannot be removed now the next command removes.
+            let _ = held.release();
+            if let Some(frame) = reply(stream, &Reply::Started(order.started(timeline, entries))) {
                 let _ = connection.client.outbox.send(frame);
             }
             connection.client.flush(FLUSH_SECONDS_MAX).await;
@@ -123,7 +138,7 @@ async fn supervise<M: Vmm>(vmm: M, connection: Connection, order: &Order, signal
             if let Some(frame) = reply(stream, &answer) {
                 let _ = connection.client.outbox.send(frame);
             }
-            drive(*guest, connection, start, born, store, claim, signals).await;
+            drive(*guest, connection, start, born, held, signals).await;
         }
     }
 }
@@ -133,8 +148,7 @@ async fn bring_up<M: Vmm>(
     vmm: &M,
     told: Told<'_>,
     order: &Order,
-    store: &Store,
-    claim: &Claim,
+    held: &Held,
     timeline: &mut Timeline,
 ) -> Result<Up<M::Vm>, Failure> {
     let Told { connection, signals } = told;
@@ -148,16 +162,20 @@ async fn bring_up<M: Vmm>(
     let mut on_vmm = |pid: u32| {
         if let (Some(process), Ok(id)) = (ProcessIdentity::of(pid), VmId::parse(&start.vm_id)) {
             // Only what a crash leaves is found by it; without, the kernel's parent-death signal remains.
-            let _ = store.set_vmm(&id, process);
+            let _ = held.store.set_vmm(&id, process);
         }
     };
-    let bringup = Bringup { vmm, start, place: &claim.place, timeline, tell: &mut tell, on_vmm: &mut on_vmm };
-    tokio::select! {
-        up = bringup.run() => up,
+    let bringup =
+        Bringup { vmm, start, place: &held.claim.place, timeline, tell: &mut tell, on_vmm: &mut on_vmm };
+    let called_off = tokio::select! {
+        up = bringup.run() => return up,
         // Nothing is sent before the answer to `Start`: a frame now is a mistake, and the end is the end.
-        _ = connection.frames.next() => Err(failure(FailureCode::Stopped, "the client left")),
-        () = signals.next() => Err(failure(FailureCode::Stopped, "the supervisor was told to end")),
-    }
+        _ = connection.frames.next() => failure(FailureCode::Stopped, "the client left"),
+        () = signals.next() => failure(FailureCode::Stopped, "the supervisor was told to end"),
+    };
+    // Dropping the work has killed its VMM; nothing is removed before that is gone.
+    childless(VMM_GONE_SECONDS_MAX).await;
+    Err(called_off)
 }
 
 /// Drives a VM that is up until its end, then leaves nothing of it.
@@ -166,14 +184,13 @@ async fn drive<V: Vm>(
     connection: Connection,
     start: &Start,
     born: Instant,
-    store: Store,
-    claim: Claim,
+    held: Held,
     signals: &mut Signals,
 ) {
     let (events, queue) = mpsc::channel(DRIVER_QUEUE_FRAMES);
     tokio::spawn(connection.pump(STARTER, events.clone()));
     // Without a socket the starter's own connection still works.
-    if let Ok(listener) = listen(&claim.place.socket()) {
+    if let Ok(listener) = listen(&held.claim.place.socket()) {
         tokio::spawn(welcome(listener, events));
     }
     let driver = Driver {
@@ -182,17 +199,22 @@ async fn drive<V: Vm>(
         link: guest.link,
         starter: STARTER,
         born,
-        dies: start.ttl_seconds.map(|seconds| born + Duration::from_secs(seconds)),
+        dies: start.ttl_seconds.and_then(|seconds| in_seconds(born, seconds)),
         calls: Calls::default(),
         clients: HashMap::new(),
     };
     let (mut vm, mut end) = driver.run(queue, signals).await;
     vm.kill().await;
-    let released = store.release(claim);
+    let released = held.release();
     farewell(&mut end, released.map_err(|error| system("cleaning up failed", &error)));
     for (_, client) in end.clients {
         client.flush(FLUSH_SECONDS_MAX).await;
     }
+}
+
+/// A moment too far away for the clock never comes.
+fn in_seconds(from: Instant, seconds: u64) -> Option<Instant> {
+    from.checked_add(Duration::from_secs(seconds))
 }
 
 fn farewell(end: &mut End, released: Result<(), Failure>) {
@@ -227,7 +249,7 @@ async fn welcome(listener: tokio::net::UnixListener, events: mpsc::Sender<Client
     }
 }
 
-fn claim(start: &Start) -> Result<(Store, Claim), Failure> {
+fn claim(start: &Start) -> Result<Held, Failure> {
     let directories = Directories {
         state: start.state_directory.to_path(),
         cache: start.cache_directory.to_path(),
@@ -247,7 +269,7 @@ fn claim(start: &Start) -> Result<(Store, Claim), Failure> {
     let claim = store
         .claim(&directories, &vm)
         .map_err(|error| system("the VM's directories cannot be made", &error))?;
-    Ok((store, claim))
+    Ok(Held { store, directories, claim })
 }
 
 fn purpose(purpose: &Purpose) -> &'static str {

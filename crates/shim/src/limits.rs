@@ -53,3 +53,12 @@ pub const TASKS_MAX: u64 = 256;
 
 /// Free space of the host's disk without which no VM is started: what a guest writes in its first seconds.
 pub const SCRATCH_FREE_BYTES_MIN: u64 = 16 * 1024 * 1024;
+
+/// A VMM that was killed is gone within this.
+pub const VMM_GONE_SECONDS_MAX: Duration = Duration::from_secs(2);
+
+/// What a guest sent before its end is still handed on, for so long at most.
+pub const LAST_WORDS_SECONDS_MAX: Duration = Duration::from_millis(500);
+
+/// A command may run this long at most, 100 years: what is beyond is no time limit.
+pub const EXEC_SECONDS_MAX: u64 = 100 * 365 * 24 * 3600;

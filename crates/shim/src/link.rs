@@ -15,6 +15,9 @@ pub(crate) struct AgentLink {
     bulk: FrameReader<OwnedReadHalf>,
     control_out: Outbox,
     bulk_out: Outbox,
+    /// The control lane has ended; what is left on the other is still read.
+    control_ended: bool,
+    bulk_ended: bool,
     streams: u32,
 }
 
@@ -44,12 +47,33 @@ pub(crate) enum LinkError {
     Stalled(#[from] OutboxError),
 }
 
+impl LinkError {
+    /// Whether the channel just ended, as it does with its VMM, even in the middle of a frame: what came was
+    /// no breach of the protocol.
+    pub(crate) fn is_end(&self) -> bool {
+        matches!(
+            self,
+            LinkError::Closed
+                | LinkError::Read(ReadError::Io(_) | ReadError::Truncated)
+                | LinkError::Stalled(OutboxError::Closed)
+        )
+    }
+}
+
 impl AgentLink {
     /// Takes over the two lanes.
     pub(crate) fn new(control: UnixStream, bulk: UnixStream) -> AgentLink {
         let (control, control_out) = split(control);
         let (bulk, bulk_out) = split(bulk);
-        AgentLink { control, bulk, control_out, bulk_out, streams: 0 }
+        AgentLink {
+            control,
+            bulk,
+            control_out,
+            bulk_out,
+            control_ended: false,
+            bulk_ended: false,
+            streams: 0,
+        }
     }
 
     /// A stream id that this link has not used yet.
@@ -58,15 +82,23 @@ impl AgentLink {
         StreamId(self.streams)
     }
 
-    /// The next frame of either lane. May be dropped at any await without losing one.
+    /// The next frame of either lane; [`LinkError::Closed`] once both have ended. May be dropped at any await
+    /// without losing one.
     pub(crate) async fn next(&mut self) -> Result<Frame, LinkError> {
-        let (frame, lane) = tokio::select! {
-            biased;
-            frame = self.control.next() => (frame?, Lane::Control),
-            frame = self.bulk.next() => (frame?, Lane::Bulk),
-        };
-        let frame = frame.ok_or(LinkError::Closed)?;
-        if frame.kind.lane() == lane { Ok(frame) } else { Err(LinkError::WrongLane(frame.kind)) }
+        while !(self.control_ended && self.bulk_ended) {
+            let (frame, lane) = tokio::select! {
+                biased;
+                frame = self.control.next(), if !self.control_ended => (frame?, Lane::Control),
+                frame = self.bulk.next(), if !self.bulk_ended => (frame?, Lane::Bulk),
+            };
+            match (frame, lane) {
+                (Some(frame), lane) if frame.kind.lane() == lane => return Ok(frame),
+                (Some(frame), _) => return Err(LinkError::WrongLane(frame.kind)),
+                (None, Lane::Control) => self.control_ended = true,
+                (None, Lane::Bulk) => self.bulk_ended = true,
+            }
+        }
+        Err(LinkError::Closed)
     }
 
     /// Queues a frame on its lane.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::VmId;
@@ -23,7 +23,7 @@ pub struct Directories {
 pub struct VmPlace {
     /// Its disks, under the state directory.
     pub disks: PathBuf,
-    /// Its lock and socket, under the runtime directory.
+    /// Its socket, under the runtime directory.
     pub runtime: PathBuf,
 }
 
@@ -64,16 +64,17 @@ impl Directories {
         self.runtime.join("vms")
     }
 
-    /// Held shared while a VM's directories come into being, exclusively by who looks for leftovers.
-    pub(crate) fn birth_lock(&self) -> PathBuf {
-        self.runtime.join("birth.lock")
+    /// Held shared while a VM's directories come and go, exclusively by who looks for leftovers. Two, since
+    /// one state may be used with several runtime directories, and one runtime directory with several states.
+    pub(crate) fn birth_locks(&self) -> [PathBuf; 2] {
+        [self.state.join("birth.lock"), self.runtime.join("birth.lock")]
     }
 }
 
 impl VmPlace {
-    /// Held by the shim for as long as it lives.
-    pub fn lock(&self) -> PathBuf {
-        self.runtime.join("lock")
+    /// Both held by the shim for as long as it lives, one in each directory that it owns.
+    pub(crate) fn locks(&self) -> [PathBuf; 2] {
+        [self.disks.join("lock"), self.runtime.join("lock")]
     }
 
     /// Where clients reach the shim.
@@ -98,6 +99,35 @@ impl VmPlace {
     }
 }
 
+/// Makes a directory; one that is there must be the user's own, or others could change what pyro trusts.
 fn create_private(directory: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let metadata = fs::metadata(directory)?;
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other(format!("it belongs to another user (uid {})", metadata.uid())));
+    }
+    if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+        return Err(io::Error::other("other users may write to it (chmod go-w)"));
+    }
+    Ok(())
+}
+
+/// Group and others.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A directory that others may write to is not trusted with locks, disks and templates.
+    #[test]
+    fn a_shared_directory_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        let directories = Directories { state: path("s"), cache: path("c"), runtime: path("r") };
+        directories.create().unwrap();
+        fs::set_permissions(path("r"), fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(directories.create().unwrap_err().0, path("r"));
+    }
 }

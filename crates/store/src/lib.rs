@@ -2,7 +2,7 @@
 //!
 //! Owns the SQLite database, the layout of the state, cache and runtime directories, and the locks that
 //! tell a living shim from a dead one. It starts nothing, talks to no VM and never prints. A VM counts as
-//! alive exactly as long as its shim holds the lock on its runtime directory; process ids decide nothing.
+//! alive exactly as long as its shim holds the locks in its directories; process ids decide nothing about that.
 
 mod database;
 mod directories;
@@ -19,5 +19,5 @@ pub use directories::{Directories, VmPlace};
 pub use id::{InvalidVmId, VmId};
 pub use lock::{FileLock, LockError, LockMode};
 pub use process::ProcessIdentity;
-pub use reconcile::{Claim, Reconciled};
+pub use reconcile::{Claim, Reconciled, ReleaseError};
 pub use vms::{NewVm, VmRecord};

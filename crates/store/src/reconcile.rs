@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{Directories, FileLock, LockError, LockMode, NewVm, Store, StoreError, VmId, VmPlace};
 
@@ -13,7 +13,26 @@ pub struct Claim {
     /// Where the VM keeps its things; the directories exist.
     pub place: VmPlace,
     id: VmId,
-    _lock: FileLock,
+    _locks: [FileLock; 2],
+}
+
+/// Something of a VM could not be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// A file or directory of it.
+    #[error("{path} cannot be removed")]
+    Remove {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The lock that such work is done under.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Its record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What [`Store::reconcile`] cleaned away.
@@ -31,31 +50,50 @@ impl Store {
             let path = path.to_owned();
             move |source: io::Error| LockError::Io { path, source }
         };
-        // Whoever looks for leftovers must not see the directories before their lock is held.
-        let _birth = FileLock::take(&directories.birth_lock(), LockMode::Shared)?;
+        // Whoever looks for leftovers must not see the directories before their locks are held.
+        let _birth = birth(directories)?;
         let mut builder = fs::DirBuilder::new();
         builder.mode(0o700);
-        builder.create(&place.runtime).map_err(fail(&place.runtime))?;
-        let lock = FileLock::try_take(&place.lock(), LockMode::Exclusive)?;
-        builder.create(&place.disks).map_err(fail(&place.disks))?;
-        self.insert_vm(vm).map_err(|error| {
+        let made = || -> Result<[FileLock; 2], LockError> {
+            builder.create(&place.disks).map_err(fail(&place.disks))?;
+            builder.create(&place.runtime).map_err(fail(&place.runtime))?;
+            let [disks, runtime] = place.locks();
+            let locks = [
+                FileLock::try_take(&disks, LockMode::Exclusive)?,
+                FileLock::try_take(&runtime, LockMode::Exclusive)?,
+            ];
+            self.insert_vm(vm).map_err(|error| LockError::Io {
+                path: directories.database(),
+                source: io::Error::other(error),
+            })?;
+            Ok(locks)
+        };
+        let locks = made().inspect_err(|_| {
+            // What cannot be removed now the next command finds.
             let _ = place.remove();
-            LockError::Io { path: directories.database(), source: io::Error::other(error) }
         })?;
-        Ok(Claim { place, id: vm.id.clone(), _lock: lock })
+        Ok(Claim { place, id: vm.id.clone(), _locks: locks })
     }
 
-    /// Removes a VM with everything it has; the claim is let go last.
-    pub fn release(&self, claim: Claim) -> Result<(), StoreError> {
-        let removed = claim.place.remove();
-        self.remove_vm(&claim.id)?;
-        removed.map_err(|error| self.fail(rusqlite::Error::ToSqlConversionFailure(error.into())))
+    /// Removes a VM with everything it has; the claim is let go last. What cannot be removed now keeps its
+    /// record, and the next command tries again.
+    pub fn release(&self, directories: &Directories, claim: Claim) -> Result<(), ReleaseError> {
+        let _birth = birth(directories)?;
+        claim
+            .place
+            .remove()
+            .map_err(|source| ReleaseError::Remove { path: claim.place.disks.clone(), source })?;
+        Ok(self.remove_vm(&claim.id)?)
     }
 
     /// Ends and removes every VM whose shim is gone. Cheap when there is none: one query, two listings.
     pub fn reconcile(&self, directories: &Directories) -> Result<Reconciled, StoreError> {
         // Somebody is making a VM, or cleaning up, right now: the next command will look again.
-        let Ok(_alone) = FileLock::try_take(&directories.birth_lock(), LockMode::Exclusive) else {
+        let [state, runtime] = directories.birth_locks();
+        let (Ok(_alone), Ok(_alone_too)) = (
+            FileLock::try_take(&state, LockMode::Exclusive),
+            FileLock::try_take(&runtime, LockMode::Exclusive),
+        ) else {
             return Ok(Reconciled::default());
         };
         let mut done = Reconciled::default();
@@ -84,12 +122,17 @@ impl Store {
     }
 }
 
-/// `None` while the shim lives. A VM without a runtime directory has no shim: the machine was booted since.
-fn take_over(place: &VmPlace) -> Option<Option<FileLock>> {
-    if !place.runtime.exists() {
-        return Some(None);
-    }
-    FileLock::try_take(&place.lock(), LockMode::Exclusive).ok().map(Some)
+/// Keeps whoever looks for leftovers away for a moment.
+fn birth(directories: &Directories) -> Result<[FileLock; 2], LockError> {
+    let [state, runtime] = directories.birth_locks();
+    Ok([FileLock::take(&state, LockMode::Shared)?, FileLock::take(&runtime, LockMode::Shared)?])
+}
+
+/// The locks of a VM whose shim is gone; `None` while it lives. The shim may have its runtime directory, or
+/// its disks, elsewhere: each directory that is here counts by its own lock.
+fn take_over(place: &VmPlace) -> Option<Vec<FileLock>> {
+    let there = place.locks().into_iter().filter(|lock| lock.parent().is_some_and(Path::exists));
+    there.map(|lock| FileLock::try_take(&lock, LockMode::Exclusive).ok()).collect()
 }
 
 fn ids_in(directory: &Path) -> Vec<VmId> {
@@ -137,9 +180,29 @@ mod tests {
         assert!(alive.place.disks.exists());
         assert_eq!(store.vms().unwrap().len(), 1);
 
-        store.release(alive).unwrap();
+        store.release(&directories, alive).unwrap();
         assert!(store.vms().unwrap().is_empty());
         assert_eq!(store.reconcile(&directories).unwrap(), Reconciled::default());
+    }
+
+    /// A command with another runtime directory, or another state, lets a living VM be.
+    #[test]
+    fn other_directories_are_others_vms() {
+        let root = tempfile::tempdir().unwrap();
+        let own = directories(root.path());
+        let store = Store::open(&own.database(), Durability::Crash).unwrap();
+        let alive = store.claim(&own, &new_vm()).unwrap();
+
+        let elsewhere = Directories { runtime: root.path().join("run2"), ..own.clone() };
+        elsewhere.create().unwrap();
+        assert_eq!(store.reconcile(&elsewhere).unwrap(), Reconciled::default());
+
+        let other_state = Directories { state: root.path().join("state2"), ..own.clone() };
+        other_state.create().unwrap();
+        let other = Store::open(&other_state.database(), Durability::Crash).unwrap();
+        assert_eq!(other.reconcile(&other_state).unwrap(), Reconciled::default());
+        assert!(alive.place.disks.exists() && alive.place.runtime.exists());
+        store.release(&own, alive).unwrap();
     }
 
     /// Directories without a record, and a record without directories, are leftovers as well.

@@ -11,11 +11,8 @@ use crate::{report, terminal};
 pub(crate) async fn run(config: Config, arguments: &Doctor) -> Result<Status, Failure> {
     let examined = pyro::doctor::examine(config, &arguments.environment, arguments.fix).await?;
     let written = if arguments.json { report::json(&examined) } else { terminal::result(&text(&examined)) };
-    Ok(match (written, examined.passes()) {
-        (Err(_), _) => Status::BROKEN_PIPE,
-        (Ok(()), true) => Status::SUCCESS,
-        (Ok(()), false) => Status::FAIL,
-    })
+    let written = report::written(written);
+    Ok(if written == Status::SUCCESS && !examined.passes() { Status::FAIL } else { written })
 }
 
 fn text(report: &DoctorReport) -> String {

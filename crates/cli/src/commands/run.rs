@@ -104,10 +104,8 @@ async fn finish(vm: Vm, ended: Ended, duration: Duration, arguments: &Run) -> Re
     let status = Status::of_command(&exited);
     if arguments.json {
         let report = summary.into_report(arguments, &exited, captured, stopped.is_ok());
-        return Ok(match report::json(&report) {
-            Ok(()) => status,
-            Err(_) => Status::BROKEN_PIPE,
-        });
+        let written = report::written(report::json(&report));
+        return Ok(if written == Status::SUCCESS { status } else { written });
     }
     if arguments.timings {
         for (step, microseconds) in &summary.timings {

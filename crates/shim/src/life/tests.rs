@@ -369,6 +369,10 @@ async fn a_hostile_agent_is_ended() {
         ("short grant", true, frame(Frame { stream, kind: Kind::Credit, payload: vec![0, 1] })),
         ("malformed reply", false, frame(Frame { stream, kind: Kind::Reply, payload: vec![255; 9] })),
         ("empty reply", false, frame(Frame { stream, kind: Kind::Reply, payload: Vec::new() })),
+        ("another call's reply", false, {
+            let payload = encode(&agent::Reply::Warmed).unwrap();
+            frame(Frame { stream, kind: Kind::Reply, payload })
+        }),
         ("a call from the guest", true, frame(Frame { stream, kind: Kind::Open, payload: vec![0] })),
         ("an input from the guest", true, frame(Frame { stream, kind: Kind::Input, payload: vec![0] })),
         ("more than the window", false, {
@@ -411,6 +415,31 @@ async fn stragglers_are_passed_over() {
             client.started().await;
             client.open(5, &exec(None)).await;
             assert!(matches!(client.reply(5).await.1, Reply::Exec(agent::Reply::Exited(_))));
+        })
+        .await;
+}
+
+/// What a guest said before its VM ended is handed on, and an end in the middle of a frame is no breach.
+#[tokio::test]
+async fn last_words_are_handed_on() {
+    let vmm = FakeVmm::new(|channels| async move {
+        let mut agent = Agent::new(channels);
+        let Some((stream, _)) = agent.until_exec().await else { return Exit::PoweredOff };
+        for _ in 0..20 {
+            agent.send(Frame::data(stream, Channel::Stdout, b"last words")).await;
+        }
+        let mut half = Vec::new();
+        Frame::data(stream, Channel::Stdout, b"cut off").write_to(&mut half);
+        let _ = agent.bulk_out.write_all(&half[..half.len() - 3]).await;
+        Exit::PoweredOff
+    });
+    Bench::new(None)
+        .run(vmm, async |mut client| {
+            client.started().await;
+            client.open(5, &exec(None)).await;
+            let (before, reply) = client.reply(5).await;
+            assert_eq!(before.iter().filter(|frame| frame.kind == Kind::Data).count(), 20);
+            assert!(matches!(reply, Reply::Failed(failure) if failure.code == FailureCode::GuestEnded));
         })
         .await;
 }

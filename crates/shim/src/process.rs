@@ -1,6 +1,25 @@
-//! What a process has for itself alone.
+//! What the kernel tells of processes.
 
 use std::fs;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// How often the kernel is asked whether children are gone.
+const POLL: Duration = Duration::from_millis(2);
+
+/// Waits until this process has no children, for as long as `patience`. A kernel that does not list them
+/// (`CONFIG_PROC_CHILDREN`) is not waited for.
+pub(crate) async fn childless(patience: Duration) {
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline && has_children() {
+        sleep(POLL).await;
+    }
+}
+
+fn has_children() -> bool {
+    fs::read_to_string("/proc/thread-self/children").is_ok_and(|children| !children.trim().is_empty())
+}
 
 /// Memory of a process that it shares with nothing, in KiB; zero where the kernel does not tell.
 pub(crate) fn private_kib(pid: u32) -> u64 {
