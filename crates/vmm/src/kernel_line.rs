@@ -7,7 +7,9 @@ use crate::machine::{Accelerator, Machine, MachineError};
 const KERNEL_TICKS_PER_SECOND: u64 = 250;
 
 /// Words every guest gets. `panic=-1` restarts at once, which `-no-reboot` turns into an end of the VM;
-/// 8250 probing is limited to the one port there is; the rest avoids waits for hardware that is not there.
+/// 8250 probing is limited to the one port there is; the i8042 words avoid waits for hardware that is not
+/// there. Huge pages only where a program asks, and pages not zeroed twice: both make a fork write to, and so
+/// own, memory of its template for nothing (26 MiB of a VM that has run one command, against 4 without).
 pub(crate) const ALWAYS: &[&str] = &[
     "console=ttyS0",
     "quiet",
@@ -19,6 +21,8 @@ pub(crate) const ALWAYS: &[&str] = &[
     "i8042.nopnp",
     "i8042.dumbkbd",
     "random.trust_cpu=on",
+    "transparent_hugepage=madvise",
+    "init_on_alloc=0",
 ];
 
 /// Builds the line. `tsc_khz` is the host's, and is needed under TCG, where the guest's TSC is the host's:
