@@ -41,28 +41,39 @@ scripts() {
     bash -n .ci/run
 }
 
-lints() { "$cargo" clippy --workspace --all-targets --locked -- -D warnings; }
+lints() { "$cargo" clippy --workspace --all-targets --locked --features pyro-vmm/real-vm -- -D warnings; }
 
 # The command's own pages would overwrite the library's of the same name, and it has no public items.
 api_docs() { RUSTDOCFLAGS="-D warnings" "$cargo" doc --workspace --exclude pyro-cli --no-deps --locked; }
 
-# All there is but examples in comments, of which there are none.
-targets="--lib --bins --tests"
-build() { "$cargo" test --workspace --locked --no-run $targets; }
+# All there is but examples in comments, of which there are none. One set of features for all that follows,
+# so that nothing is built twice.
+cargo_test() { "$cargo" test --workspace --locked --features pyro-vmm/real-vm --lib --bins --tests "$@"; }
+
+build() { cargo_test --no-run; }
+
+cache=${PYRO_TEST_CACHE_DIR:-$CARGO_TARGET_DIR/test-cache}
+
+# What the end-to-end tests run in, pulled once and kept beside the builds; the VMM's tests boot its kernel.
+environment() {
+    env PYRO_CACHE_DIR="$cache" PYRO_STATE_DIR="$scratch/state" PYRO_RUNTIME_DIR="$scratch/run" \
+        PYRO_ACCELERATOR=tcg "$CARGO_TARGET_DIR/debug/pyro" env pull debian:12 || return 1
+    for PYRO_TEST_KERNEL in "$cache"/kernels/*/vmlinux; do break; done
+    PYRO_TEST_MODULES=$(dirname "$PYRO_TEST_KERNEL")/modules
+    export PYRO_TEST_KERNEL PYRO_TEST_MODULES
+}
 
 # What a test leaves in a place of its own choosing shows, and no test reaches this person's own state.
-in_isolation() {
-    env TMPDIR="$scratch/tmp" XDG_STATE_HOME="$scratch/tmp/state" XDG_CACHE_HOME="$scratch/tmp/cache" \
-        XDG_RUNTIME_DIR="$scratch/tmp/run" INSTA_UPDATE=no "$@"
+isolate() {
+    mkdir -m 1777 "$scratch/tmp" && chmod 711 "$scratch" || return 1
+    export TMPDIR="$scratch/tmp" XDG_STATE_HOME="$scratch/tmp/state" XDG_CACHE_HOME="$scratch/tmp/cache" \
+        XDG_RUNTIME_DIR="$scratch/tmp/run" INSTA_UPDATE=no
 }
 
 tests() {
-    mkdir -m 1777 "$scratch/tmp"
-    chmod 711 "$scratch"
     # A pipe has one exit status, tee's; cargo's goes around it.
     {
-        in_isolation "$cargo" test --workspace --locked --no-fail-fast $targets </dev/null 2>&1 &&
-            echo yes >"$notes/passed"
+        (isolate && cargo_test --no-fail-fast </dev/null 2>&1) && echo yes >"$notes/passed"
     } | tee "$notes/log"
     totals
     if [ -e "$notes/passed" ]; then return; fi
@@ -76,13 +87,6 @@ totals() {
          END { printf "\nAll test programs together:\n%d passed, %d failed, %d skipped\n", passed, failed, ignored }' "$notes/log"
 }
 
-# The VMM's own tests boot the kernel that the end-to-end tests have pulled.
-machines() {
-    for kernel in "${PYRO_TEST_CACHE_DIR:-$CARGO_TARGET_DIR/test-cache}"/kernels/*/vmlinux; do break; done
-    PYRO_TEST_KERNEL=$kernel PYRO_TEST_MODULES=$(dirname "$kernel")/modules \
-        in_isolation "$cargo" test --locked -p pyro-vmm --features real-vm --test real_qemu </dev/null
-}
-
 leftovers() { scripts/check-leftovers.sh compare "$notes/before" "$scratch/tmp"; }
 
 phase "format" format
@@ -93,8 +97,8 @@ phase "API docs" api_docs
 if [ "$scope" = all ]; then
     scripts/check-leftovers.sh record "$notes/before"
     phase "build of the tests" build
+    phase "environment for the tests" environment
     phase "tests: unit, property, snapshot, end to end" tests
-    phase "tests: the VMM on real machines" machines
     phase "nothing left behind" leftovers
 fi
 phase "sizes" scripts/check-sizes.sh

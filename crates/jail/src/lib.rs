@@ -11,6 +11,7 @@
 
 mod attendant;
 mod child;
+mod denied;
 mod error;
 mod filter;
 mod jail;

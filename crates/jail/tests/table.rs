@@ -16,7 +16,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,6 +33,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What the inmate was given: paths to try.
 struct Given {
     readable: PathBuf,
+    own: PathBuf,
     writable: PathBuf,
     answered: PathBuf,
     forbidden: PathBuf,
@@ -42,7 +43,7 @@ struct Given {
 
 impl Given {
     fn to_role(&self) -> String {
-        let paths = [&self.readable, &self.writable, &self.answered, &self.forbidden];
+        let paths = [&self.readable, &self.own, &self.writable, &self.answered, &self.forbidden];
         let paths: Vec<_> = paths.iter().map(|path| path.to_str().unwrap()).collect();
         format!("{}|{}|{}", paths.join("|"), self.port, self.keeper)
     }
@@ -51,11 +52,12 @@ impl Given {
         let parts: Vec<_> = role.split('|').collect();
         Self {
             readable: parts[0].into(),
-            writable: parts[1].into(),
-            answered: parts[2].into(),
-            forbidden: parts[3].into(),
-            port: parts[4].parse().unwrap(),
-            keeper: parts[5].parse().unwrap(),
+            own: parts[1].into(),
+            writable: parts[2].into(),
+            answered: parts[3].into(),
+            forbidden: parts[4].into(),
+            port: parts[5].parse().unwrap(),
+            keeper: parts[6].parse().unwrap(),
         }
     }
 }
@@ -82,6 +84,10 @@ fn try_everything(given: &Given) {
     act("list a directory", fs::read_dir("/tmp").map(drop));
     act("create a file", File::create(&given.forbidden).map(drop));
     act("remove a file", fs::remove_file(&given.readable));
+    for path in [&given.own, &given.readable] {
+        let name = if path == &given.own { "one's own" } else { "a granted" };
+        try_to_change(path, |what, result| act(&format!("{what} {name} file"), result));
+    }
     act("make a file writable", fs::set_permissions(&given.readable, fs::Permissions::from_mode(0o777)));
     act("connect over TCP", std::net::TcpStream::connect(("127.0.0.1", given.port)).map(drop));
     act("make a UNIX socket", std::os::unix::net::UnixDatagram::unbound().map(drop));
@@ -98,6 +104,38 @@ fn try_everything(given: &Given) {
     println!("\nact done ok");
 }
 
+/// Changes that need no descriptor open for writing, so that only the filter stands against all of them on
+/// every kernel.
+fn try_to_change(path: &Path, act: impl Fn(&str, io::Result<()>)) {
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timestamps, XattrFlags};
+    let truncating = rustix::fs::open(path, OFlags::RDONLY | OFlags::TRUNC, Mode::empty());
+    act("open and truncate", truncating.map(drop).map_err(Into::into));
+    act("truncate", truncate::to_nothing(path));
+    let zero = rustix::fs::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let times = Timestamps { last_access: zero, last_modification: zero };
+    act("touch", rustix::fs::utimensat(CWD, path, &times, AtFlags::empty()).map_err(Into::into));
+    let attribute = rustix::fs::setxattr(path, "user.pyro", b"x", XattrFlags::empty());
+    act("set an attribute of", attribute.map_err(Into::into));
+    let other = path.with_extension("other");
+    act("rename", fs::rename(path, &other));
+    act("link", fs::hard_link(path, &other));
+}
+
+#[allow(unsafe_code)]
+mod truncate {
+    use std::os::unix::ffi::OsStrExt;
+
+    /// truncate(2), which no safe binding has.
+    pub(crate) fn to_nothing(path: &std::path::Path) -> std::io::Result<()> {
+        let path = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+        // SAFETY: the path is a C string that outlives the call.
+        match unsafe { libc::truncate(path.as_ptr(), 0) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    }
+}
+
 /// What each act must come to; `Err` holds the error numbers that are right.
 fn expected() -> BTreeMap<&'static str, Result<(), &'static [i32]>> {
     use libc::{EACCES, EBADF, EFBIG, EINVAL, EPERM};
@@ -111,8 +149,20 @@ fn expected() -> BTreeMap<&'static str, Result<(), &'static [i32]>> {
         ("read /etc/passwd", Err(&[EACCES])),
         ("read another's memory", Err(&[EACCES])),
         ("list a directory", Err(&[EACCES])),
-        ("create a file", Err(&[EACCES])),
-        ("remove a file", Err(&[EACCES])),
+        ("create a file", Err(&[EPERM])),
+        ("remove a file", Err(&[EPERM])),
+        ("open and truncate one's own file", Err(&[EPERM])),
+        ("truncate one's own file", Err(&[EPERM])),
+        ("touch one's own file", Err(&[EPERM])),
+        ("set an attribute of one's own file", Err(&[EPERM])),
+        ("rename one's own file", Err(&[EPERM])),
+        ("link one's own file", Err(&[EPERM])),
+        ("open and truncate a granted file", Err(&[EPERM])),
+        ("truncate a granted file", Err(&[EPERM])),
+        ("touch a granted file", Err(&[EPERM])),
+        ("set an attribute of a granted file", Err(&[EPERM])),
+        ("rename a granted file", Err(&[EPERM])),
+        ("link a granted file", Err(&[EPERM])),
         ("make a file writable", Err(&[EPERM])),
         ("connect over TCP", Err(&[EPERM])),
         ("make a UNIX socket", Err(&[EPERM])),
@@ -136,8 +186,6 @@ fn excused(support: &Support) -> &'static [&'static str] {
                 "read /etc/passwd",
                 "read another's memory",
                 "list a directory",
-                "create a file",
-                "remove a file",
                 "execute a program",
                 "signal another process",
             ]
@@ -165,9 +213,12 @@ impl Yard {
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let yard = Self { directory };
         fs::copy(std::env::current_exe().unwrap(), yard.program()).unwrap();
-        for (name, mode) in [("readable", 0o666), ("writable", 0o666), ("answered", 0o444)] {
+        for (name, mode) in [("readable", 0o666), ("own", 0o666), ("writable", 0o666), ("answered", 0o444)] {
             fs::write(yard.path(name), b"kept").unwrap();
             fs::set_permissions(yard.path(name), fs::Permissions::from_mode(mode)).unwrap();
+            if is_root() {
+                std::os::unix::fs::chown(yard.path(name), Some(UID), Some(UID)).unwrap();
+            }
         }
         yard
     }
@@ -178,6 +229,15 @@ impl Yard {
 
     fn program(&self) -> PathBuf {
         self.path("program")
+    }
+
+    /// Content and times of the files that nothing may change.
+    fn unchanged(&self) -> Vec<(Vec<u8>, i64, i64)> {
+        let look = |name: &str| {
+            let meta = fs::metadata(self.path(name)).unwrap();
+            (fs::read(self.path(name)).unwrap(), meta.mtime(), meta.ctime_nsec())
+        };
+        ["readable", "own", "answered"].map(look).to_vec()
     }
 
     fn grant(&self, name: &str, access: Access) -> Grant {
@@ -297,12 +357,14 @@ fn nothing_forbidden_succeeds() {
     rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
     let given = Given {
         readable: yard.path("readable"),
+        own: yard.path("own"),
         writable: yard.path("writable"),
         answered: yard.path("answered"),
         forbidden: "/tmp/pyro-jail-forbidden".into(),
         port: listener.local_addr().unwrap().port(),
         keeper: std::process::id() as i32,
     };
+    let before = yard.unchanged();
     let (mut child, inherited) = yard.confine("nothing_forbidden_succeeds", &given.to_role());
     let acts = read_acts(&mut child);
     check_from_outside(child.id(), &inherited);
@@ -321,7 +383,7 @@ fn nothing_forbidden_succeeds() {
         }
     }
     assert_eq!(acts.len(), expected().len());
-    assert_eq!(fs::read(yard.path("answered")).unwrap(), b"kept");
+    assert_eq!(yard.unchanged(), before);
     drop(leaked);
 }
 

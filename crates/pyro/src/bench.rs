@@ -206,6 +206,8 @@ async fn process(pyro: &Pyro, arguments: &[&str]) -> Result<Duration, Failure> {
         .env("PYRO_STATE_DIR", &config.directories.state)
         .env("PYRO_CACHE_DIR", &config.directories.cache)
         .env("PYRO_RUNTIME_DIR", &config.directories.runtime)
+        .env("PYRO_ACCELERATOR", config.accelerator.as_str())
+        .envs(config.vmm.iter().map(|vmm| ("PYRO_QEMU", vmm)))
         .stdin(Stdio::null())
         .output()
         .await

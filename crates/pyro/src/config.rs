@@ -33,6 +33,15 @@ pub enum AcceleratorChoice {
 }
 
 impl AcceleratorChoice {
+    /// The word that [`AcceleratorChoice::parse`] reads.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AcceleratorChoice::Auto => "auto",
+            AcceleratorChoice::Kvm => "kvm",
+            AcceleratorChoice::Tcg => "tcg",
+        }
+    }
+
     /// Reads the value of `--accelerator` or `PYRO_ACCELERATOR`.
     pub fn parse(text: &str) -> Option<AcceleratorChoice> {
         match text {

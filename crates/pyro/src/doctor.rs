@@ -188,10 +188,13 @@ impl Examination {
     fn mend(&mut self, pyro: &Pyro) -> Result<(), Failure> {
         pyro.store.forget_facts("")?;
         self.report.fixed.push("forgot what was known of KVM and QEMU: they are tried anew".to_owned());
-        let freed = pyro.prune()?;
-        self.report
-            .fixed
-            .push(format!("removed unused environments, kernels and templates: {} MiB", freed >> 20));
+        match pyro.prune() {
+            Ok(freed) => self
+                .report
+                .fixed
+                .push(format!("removed unused environments, kernels and templates: {} MiB", freed >> 20)),
+            Err(failure) => self.fatal(&failure),
+        }
         Ok(())
     }
 
@@ -327,7 +330,7 @@ impl Examination {
             Some(cause) => format!("{}: {cause}", failure.message),
             None => failure.message.clone(),
         };
-        let fix = failure.remediation.clone().unwrap_or_else(|| "see the message".to_owned());
+        let fix = failure.remediation.clone().unwrap_or_else(|| "run the command again".to_owned());
         self.report.issues.push(Issue { what, fix, fatal: true });
     }
 

@@ -80,7 +80,7 @@ pub struct Environment {
 pub enum PullPhase {
     /// Another process pulls the same environment.
     Wait,
-    /// The work begins; not sent when the environment is installed already.
+    /// The work begins.
     Install,
     /// Packages are downloaded and unpacked.
     Packages,
@@ -111,7 +111,7 @@ impl Pyro {
         let environments = EnvironmentName::all().map(|name| CatalogEntry {
             name: name.as_str().to_owned(),
             description: name.spec().description.to_owned(),
-            installed: InstalledEnvironment::open(&cache, name).is_ok(),
+            installed: whole(&cache, name).is_some(),
         });
         Catalog {
             catalog_version: pyro_image::CATALOG_VERSION.to_owned(),
@@ -122,7 +122,7 @@ impl Pyro {
     /// Whether an environment of the catalog is installed, whole.
     pub fn is_installed(&self, name: &str) -> Result<bool, Failure> {
         let name = parse_name(name)?;
-        Ok(InstalledEnvironment::open(&self.cache(), name).is_ok())
+        Ok(whole(&self.cache(), name).is_some())
     }
 
     /// An installed environment.
@@ -141,7 +141,7 @@ impl Pyro {
         let name = parse_name(name)?;
         progress.phase(PullPhase::Install);
         let cache = self.cache();
-        if let Ok(installed) = InstalledEnvironment::open(&cache, name) {
+        if let Some(installed) = whole(&cache, name) {
             progress.phase(PullPhase::Ready);
             return Ok(self.describe(&installed));
         }
@@ -217,24 +217,26 @@ impl Pyro {
                 }
                 _ => Code::EnvironmentDamaged,
             };
-            Failure::new(code, "the guest's initial file system could not be made").because(chain(&error))
+            Failure::new(code, "the guest's initial file system could not be made")
+                .because(chain(&error))
+                .fix("free some space, or remove the environment and pull it again")
         })
     }
 
     /// Has a VM write a root image: as root, on a real kernel, whoever the user is.
     async fn write_root(&self, job: &WriteJob, cancel: &Cancel) -> Result<u64, Failure> {
         let qemu = self.qemu()?;
-        if self.accelerator(&qemu)?.is_none() {
-            let _ = job.news.send(WriteNews::Note("trying whether KVM runs a guest here"));
-        }
-        let accelerator = self.proven_accelerator(&qemu, &job.kit).await?;
-        let purpose = Purpose::WriteRoot {
-            archive: HostPath::from(job.tar.as_path()),
-            archive_bytes: job.tar_bytes,
-            image: HostPath::from(job.image.as_path()),
-        };
-        let start = self.bare_start(&qemu, &job.kit, accelerator, purpose)?;
         let working = async {
+            if self.accelerator(&qemu)?.is_none() {
+                let _ = job.news.send(WriteNews::Note("trying whether KVM runs a guest here"));
+            }
+            let accelerator = self.proven_accelerator(&qemu, &job.kit).await?;
+            let purpose = Purpose::WriteRoot {
+                archive: HostPath::from(job.tar.as_path()),
+                archive_bytes: job.tar_bytes,
+                image: HostPath::from(job.image.as_path()),
+            };
+            let start = self.bare_start(&qemu, &job.kit, accelerator, purpose)?;
             let (mut supervisor, started) = Supervisor::start(&self.config.program, start, |event| {
                 if let Event::Progress { done, total } = event {
                     let _ = job.news.send(WriteNews::Progress { done, total });
@@ -267,6 +269,12 @@ impl Pyro {
             manifest: serde_json::to_value(manifest).unwrap_or_default(),
         }
     }
+}
+
+/// An environment with its kernel: all that a VM of it needs.
+fn whole(cache: &Cache, name: EnvironmentName) -> Option<InstalledEnvironment> {
+    let installed = InstalledEnvironment::open(cache, name).ok()?;
+    installed.kernel(cache).ok().map(|_| installed)
 }
 
 async fn canceled(cancel: &Cancel) {

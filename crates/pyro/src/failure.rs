@@ -204,8 +204,13 @@ impl From<shim::Failure> for Failure {
             From::VmmFailed => (Code::VmmFailed, Some("run `pyro doctor` to see what this machine lacks")),
             From::VmmDied => (Code::VmmDied, Some("run the command again; if it repeats, run `pyro doctor`")),
             From::GuestSilent => (Code::GuestSilent, Some("run the command again on a machine less busy")),
-            From::GuestPanicked => (Code::GuestPanicked, None),
-            From::GuestEnded => (Code::GuestEnded, None),
+            From::GuestPanicked => (
+                Code::GuestPanicked,
+                Some("run the command again; if it repeats, look at what it does to the kernel"),
+            ),
+            From::GuestEnded => {
+                (Code::GuestEnded, Some("let the command end by itself instead of powering off or rebooting"))
+            }
             From::GuestFaulty => {
                 (Code::GuestFaulty, Some("what ran in this VM tampered with its agent: trust nothing of it"))
             }
@@ -213,8 +218,10 @@ impl From<shim::Failure> for Failure {
             From::NoSpace => (Code::NoSpace, Some("free some space and run the command again")),
             From::ArchiveDamaged => (Code::PullFailed, Some("pull again")),
             From::Expired => (Code::Expired, Some("give it longer with --ttl-seconds")),
-            From::Stopped => (Code::Stopped, None),
-            From::Refused | From::System => (Code::System, None),
+            From::Stopped => (Code::Stopped, Some("run the command again")),
+            From::Refused | From::System => {
+                (Code::System, Some("run `pyro doctor` to see what this machine lacks"))
+            }
         };
         let mut mapped = Failure::new(code, failure.message);
         mapped.remediation = fix.map(str::to_owned);
@@ -235,10 +242,14 @@ impl From<agent::Failure> for Failure {
                 (Code::DirectoryMissing, Some("choose a directory that exists in the guest"))
             }
             From::UserUnknown => (Code::UserUnknown, Some("choose a user of the guest's /etc/passwd")),
-            From::InvalidArgument => (Code::InvalidArgument, None),
+            From::InvalidArgument => {
+                (Code::InvalidArgument, Some("shorten the command, or pass its data on standard input"))
+            }
             From::NoSpace => (Code::NoSpace, Some("the guest's disk is full: free some space in it")),
             From::ArchiveDamaged => (Code::PullFailed, Some("pull again")),
-            From::DiskMissing | From::Refused | From::System => (Code::System, None),
+            From::DiskMissing | From::Refused | From::System => {
+                (Code::System, Some("run `pyro doctor` to see what this machine lacks"))
+            }
         };
         let mut mapped = Failure::new(code, failure.detail);
         mapped.remediation = fix.map(str::to_owned);
@@ -252,7 +263,9 @@ pub(crate) fn unusable(path: &std::path::Path, error: std::io::Error) -> Failure
         std::io::ErrorKind::StorageFull => Code::NoSpace,
         _ => Code::StateUnusable,
     };
-    Failure::new(code, format!("{} cannot be used", path.display())).because(error)
+    Failure::new(code, format!("{} cannot be used", path.display()))
+        .because(error)
+        .fix("make it writable and free some space, or point PYRO_CACHE_DIR elsewhere")
 }
 
 #[cfg(test)]
@@ -271,5 +284,47 @@ mod tests {
             .map(|code| serde_json::to_value(code).unwrap().as_str().unwrap().to_owned())
             .collect();
         assert_eq!(documented, known);
+    }
+
+    /// Whatever a VM or its agent reports comes with what to do next.
+    #[test]
+    fn every_failure_has_a_remedy() {
+        use agent::FailureKind as Kind;
+        use shim::FailureCode as From;
+        let of_shims = [
+            From::VmmFailed,
+            From::VmmDied,
+            From::GuestSilent,
+            From::GuestPanicked,
+            From::GuestEnded,
+            From::GuestFaulty,
+            From::TemplateUnusable,
+            From::NoSpace,
+            From::ArchiveDamaged,
+            From::Expired,
+            From::Stopped,
+            From::Refused,
+            From::System,
+        ];
+        for code in of_shims {
+            let failure = shim::Failure { code, message: "x".to_owned(), console: Vec::new() };
+            assert!(Failure::from(failure).remediation.is_some(), "{code:?}");
+        }
+        let of_agents = [
+            Kind::CommandNotFound,
+            Kind::CommandNotExecutable,
+            Kind::DirectoryMissing,
+            Kind::UserUnknown,
+            Kind::InvalidArgument,
+            Kind::NoSpace,
+            Kind::DiskMissing,
+            Kind::ArchiveDamaged,
+            Kind::Refused,
+            Kind::System,
+        ];
+        for kind in of_agents {
+            let failure = agent::Failure { kind, detail: "x".to_owned() };
+            assert!(Failure::from(failure).remediation.is_some(), "{kind:?}");
+        }
     }
 }

@@ -2,12 +2,6 @@
 
 use std::time::Duration;
 
-/// Fewest and most virtual processors; QEMU's microvm machine knows 288, guests beyond 64 are untested.
-pub const VCPU_COUNT: std::ops::RangeInclusive<u32> = 1..=64;
-
-/// Least memory a Debian guest boots with; the most is the host's own.
-pub const MEMORY_MIB_MIN: u32 = 128;
-
 /// Longest time limit of a command and longest life of a VM: 30 days.
 pub const SECONDS_MAX: u64 = 30 * 24 * 3600;
 
@@ -28,9 +22,6 @@ pub const SHIM_DROP_POLL: Duration = Duration::from_millis(2);
 
 /// Times a template that turns out unusable is made again within one command.
 pub const TEMPLATE_REMAKES_MAX: u32 = 1;
-
-/// `--version` of a VMM answers within this.
-pub const VMM_VERSION_SECONDS_MAX: Duration = Duration::from_secs(10);
 
 /// Size of a VM's disk as the guest sees it; on the host it takes what was written.
 pub const SCRATCH_BYTES: u64 = 32 * 1024 * 1024 * 1024;

@@ -1,6 +1,8 @@
 //! Sizes of a VM, parsed against what this host has.
 
-use crate::limits::{MEMORY_MIB_MIN, SECONDS_MAX, VCPU_COUNT};
+use pyro_vmm::limits::{MEMORY_MIB, VCPU_COUNT};
+
+use crate::limits::SECONDS_MAX;
 use crate::{Code, Failure};
 
 /// How big a VM is and how long it may live.
@@ -16,16 +18,16 @@ impl Shape {
 
     /// Reads sizes as a person gave them.
     pub fn parse(vcpu_count: u64, memory_mib: u64) -> Result<Shape, Failure> {
-        let vcpus = u32::try_from(vcpu_count).ok().filter(|count| VCPU_COUNT.contains(count));
-        let vcpu_count = vcpus.and_then(|count| u8::try_from(count).ok()).ok_or_else(|| {
+        let vcpus = u8::try_from(vcpu_count).ok().filter(|count| VCPU_COUNT.contains(count));
+        let vcpu_count = vcpus.ok_or_else(|| {
             Failure::new(Code::InvalidArgument, format!("--vcpu-count {vcpu_count} is out of range"))
                 .fix(format!("choose {} to {}", VCPU_COUNT.start(), VCPU_COUNT.end()))
         })?;
-        let most = host_memory_mib();
-        let memory = u32::try_from(memory_mib).ok().filter(|mib| (MEMORY_MIB_MIN..=most).contains(mib));
+        let (least, most) = (*MEMORY_MIB.start(), host_memory_mib().min(*MEMORY_MIB.end()));
+        let memory = u32::try_from(memory_mib).ok().filter(|mib| (least..=most).contains(mib));
         let memory_mib = memory.ok_or_else(|| {
             Failure::new(Code::InvalidArgument, format!("--mem-mib {memory_mib} is out of range"))
-                .fix(format!("choose {MEMORY_MIB_MIN} to {most}, the memory of this host"))
+                .fix(format!("choose {least} to {most}, which is what this host can give"))
         })?;
         Ok(Shape { vcpu_count, memory_mib })
     }
@@ -64,7 +66,7 @@ mod tests {
     #[test]
     fn absurd_sizes_are_refused() {
         assert!(Shape::parse(1, 1024).is_ok());
-        for (vcpus, memory) in [(0, 1024), (65, 1024), (u64::MAX, 1024), (1, 0), (1, 127), (1, u64::MAX)] {
+        for (vcpus, memory) in [(0, 1024), (33, 1024), (u64::MAX, 1024), (1, 0), (1, 127), (1, u64::MAX)] {
             let failure = Shape::parse(vcpus, memory).unwrap_err();
             assert_eq!(failure.code, Code::InvalidArgument);
             assert!(failure.remediation.unwrap().contains("choose"));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use pyro_image::{GuestKit, InstalledEnvironment};
 use pyro_proto::shim::{Accelerator, HostPath, Machine, Purpose};
 use pyro_store::{FileLock, LockMode};
-use pyro_vmm::{BLANK_RECIPE, KeyInputs, Qemu, TemplateKey};
+use pyro_vmm::{BLANK_RECIPE, KeyInputs, Qemu, ScratchError, TemplateKey};
 
 use crate::environments::image_failure;
 use crate::failure::{chain, unusable};
@@ -130,7 +130,11 @@ impl Pyro {
                 let total: u64 = timings.iter().map(|(_, us)| us).sum();
                 Ok(KvmVerdict { usable: true, reason: format!("a guest ran in {} ms", total / 1000) })
             }
-            Err(failure) => Ok(KvmVerdict { usable: false, reason: failure.message }),
+            Err(failure) if is_verdict(failure.code) => {
+                Ok(KvmVerdict { usable: false, reason: failure.message })
+            }
+            // A full disk, say, is no verdict on KVM: it is told, and not remembered.
+            Err(failure) => Err(failure),
         }
     }
 
@@ -165,23 +169,19 @@ impl Pyro {
         self.kit_of(&kernel)
     }
 
-    /// The blank disk under every VM's own, made at first use.
+    /// The blank disk under every VM's own, made at first use, and again when it was cut.
     pub(crate) fn blank_disk(&self) -> Result<PathBuf, Failure> {
         let recipe = pyro_image::Digest::of(format!("{BLANK_RECIPE} {SCRATCH_BYTES}").as_bytes()).short();
         let path = self.config.directories.blank_disk(&recipe);
-        if path.exists() {
+        if is_whole_blank(&path) {
             return Ok(path);
         }
         let parent = path.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(parent).map_err(|error| unusable(parent, error))?;
         let _lock = FileLock::take(&parent.join("lock"), LockMode::Exclusive)
-            .map_err(|error| Failure::new(Code::StateUnusable, chain(&error)))?;
-        if !path.exists() {
-            pyro_vmm::create_blank(&path, SCRATCH_BYTES, &self.config.search_path).map_err(|error| {
-                Failure::new(Code::ToolMissing, "the blank disk of VMs could not be made")
-                    .because(chain(&error))
-                    .fix("install e2fsprogs and free some space, then run the command again")
-            })?;
+            .map_err(|error| Failure::new(Code::StateUnusable, chain(&error)).fix(CACHE_REMEDY))?;
+        if !is_whole_blank(&path) {
+            pyro_vmm::create_blank(&path, SCRATCH_BYTES, &self.config.search_path).map_err(blank_failure)?;
         }
         Ok(path)
     }
@@ -194,10 +194,43 @@ impl Pyro {
         let taken = tokio::task::spawn_blocking(move || FileLock::take(&path, LockMode::Exclusive)).await;
         match taken {
             Ok(Ok(lock)) => Ok(lock),
-            Ok(Err(error)) => Err(Failure::new(Code::StateUnusable, chain(&error))),
-            Err(error) => Err(Failure::new(Code::System, "waiting for a template failed").because(error)),
+            Ok(Err(error)) => Err(Failure::new(Code::StateUnusable, chain(&error)).fix(CACHE_REMEDY)),
+            Err(error) => Err(Failure::new(Code::System, "waiting for a template failed")
+                .because(error)
+                .fix("run the command again")),
         }
     }
+}
+
+const CACHE_REMEDY: &str = "make the cache directory writable, or point PYRO_CACHE_DIR at one that is";
+
+/// A blank is made whole and then renamed; one of another length was cut by somebody since.
+fn is_whole_blank(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == SCRATCH_BYTES)
+}
+
+fn blank_failure(error: ScratchError) -> Failure {
+    let (code, fix) = match &error {
+        ScratchError::NoTool => (Code::ToolMissing, "install e2fsprogs"),
+        ScratchError::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            (Code::NoSpace, "free some space and run the command again")
+        }
+        _ => (Code::StateUnusable, CACHE_REMEDY),
+    };
+    Failure::new(code, "the blank disk of VMs could not be made").because(chain(&error)).fix(fix)
+}
+
+/// Whether a failed trial says something about the accelerator.
+fn is_verdict(code: Code) -> bool {
+    matches!(
+        code,
+        Code::VmmFailed
+            | Code::VmmDied
+            | Code::GuestSilent
+            | Code::GuestPanicked
+            | Code::GuestEnded
+            | Code::GuestFaulty
+    )
 }
 
 /// Probes and builders get what a Debian guest needs to unpack with room for its page cache.

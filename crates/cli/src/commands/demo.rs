@@ -70,12 +70,13 @@ async fn prove(pyro: &Pyro, arguments: &Demo) -> Result<Status, Failure> {
         })
         .await?;
     note(&mut steps, "start", since, format!("vm_id={}", vm.id()));
-    for (name, command) in
-        [("exec", "uname -sr"), ("exec", "git --version"), ("exec", "head -c 4 /dev/urandom | od -An -tx1")]
-    {
+    let has_git =
+        pyro.inspect(&arguments.environment)?.default_packages.iter().any(|package| package == "git");
+    let tool = if has_git { "git --version" } else { "head -n 1 /etc/os-release" };
+    for command in ["uname -sr", tool, "head -c 4 /dev/urandom | od -An -tx1"] {
         since = Instant::now();
         let output = shell(&mut vm, command).await?;
-        note(&mut steps, name, since, format!("`{command}`: {output}"));
+        note(&mut steps, "exec", since, format!("`{command}`: {output}"));
     }
     let (vm_id, mode, accelerator) = (vm.id().to_owned(), vm.execution_mode(), vm.accelerator());
     since = Instant::now();

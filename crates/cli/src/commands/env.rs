@@ -17,9 +17,9 @@ pub(crate) async fn run(pyro: &Pyro, arguments: Env) -> Result<Status, Failure> 
         Env::List { json } => list(pyro, json),
         Env::Pull { environment, json } => {
             let environment = pull(pyro, &environment).await?;
-            Ok(describe(&environment, json))
+            Ok(describe("Pulled", &environment, json))
         }
-        Env::Inspect { environment, json } => Ok(describe(&pyro.inspect(&environment)?, json)),
+        Env::Inspect { environment, json } => Ok(describe("Environment", &pyro.inspect(&environment)?, json)),
         Env::Remove { environment, json } => {
             let bytes = pyro.remove(&environment)?;
             Ok(freed(&format!("Removed: {environment}"), bytes, json))
@@ -75,14 +75,14 @@ fn interrupted(name: &str, signal: i32) -> Failure {
 }
 
 /// The block that the transcript fixes.
-fn describe(environment: &Environment, as_json: bool) -> Status {
+fn describe(headline: &str, environment: &Environment, as_json: bool) -> Status {
     if as_json {
         return report::written(report::json(environment));
     }
     let mut text = String::new();
     let mut line =
         |name: &str, value: &str| text.push_str(&format!("{name}: {}\n", printable(value.as_bytes())));
-    line("Pulled", &environment.name);
+    line(headline, &environment.name);
     line("Version", &environment.version);
     line("Distribution", &environment.distribution);
     line("Installed", "yes");

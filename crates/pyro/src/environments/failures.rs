@@ -30,7 +30,7 @@ pub(crate) fn image_failure(error: InstalledError) -> Failure {
                 .fix(format!("run `pyro env pull {name}` to install it anew"))
         }
         InstalledError::Disk(error) => plain(PullError::Disk(error)),
-        _ => Failure::new(Code::System, text),
+        _ => Failure::new(Code::System, text).fix("run the command again"),
     }
 }
 
@@ -43,10 +43,10 @@ pub(super) fn remove_failure(error: RemoveError) -> Failure {
         }
         RemoveError::InUse { .. } => Failure::new(Code::EnvironmentInUse, text)
             .fix("end the VMs that use it, or wait for the pull, and try again"),
-        RemoveError::Canceled(_) => Failure::new(Code::Interrupted, text),
+        RemoveError::Canceled(_) => Failure::new(Code::Interrupted, text).fix("run the command again"),
         RemoveError::Tool(error) => plain(PullError::Tool(error)),
         RemoveError::Disk(error) => plain(PullError::Disk(error)),
-        _ => Failure::new(Code::System, text),
+        _ => Failure::new(Code::System, text).fix("run the command again"),
     }
 }
 
