@@ -11,7 +11,7 @@ use crate::connection::Execution;
 use crate::identity::{new_id, run_as};
 use crate::limits::TEMPLATE_REMAKES_MAX;
 use crate::supervisor::Supervisor;
-use crate::template::Guest;
+use crate::template::{Guest, place};
 use crate::{Code, Failure, Pyro, Shape};
 
 /// A VM to be.
@@ -65,7 +65,7 @@ impl Pyro {
                 on_notice(Notice::MakingTemplate);
                 self.make_template(&guest).await?;
             }
-            let prepared = begun.elapsed();
+            let (seen, prepared) = (place::identity(&guest.template), begun.elapsed());
             match self.fork(&guest, &environment, request.ttl_seconds, &mut on_notice).await {
                 Ok((supervisor, id, started)) => {
                     let micros = |d: std::time::Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
@@ -77,7 +77,7 @@ impl Pyro {
                 }
                 Err(failure) if failure.code == Code::TemplateUnusable && remakes < TEMPLATE_REMAKES_MAX => {
                     remakes += 1;
-                    self.discard_template(&guest)?;
+                    self.discard_template(&guest, seen).await?;
                 }
                 Err(failure) => return Err(failure),
             }

@@ -22,7 +22,7 @@ impl Pyro {
             let name = family.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if useful.contains(name) {
                 freed += remove_idle_drafts(&family)?;
-            } else {
+            } else if let Some(_nobody_makes_one) = idle(&family) {
                 freed += disk_bytes(&family);
                 fs::remove_dir_all(&family).map_err(|error| unusable(&family, error))?;
             }
@@ -41,7 +41,16 @@ impl Pyro {
     }
 }
 
-/// The same for every template that nobody makes right now.
+/// Every lock of a family; `None` while one of its templates is being made.
+fn idle(family: &Path) -> Option<Vec<FileLock>> {
+    let locks = fs::read_dir(family).into_iter().flatten().flatten().map(|entry| entry.path());
+    locks
+        .filter(|path| path.extension().is_some_and(|extension| extension == "lock"))
+        .map(|lock| FileLock::try_take(&lock, LockMode::Exclusive).ok())
+        .collect()
+}
+
+/// Drafts of every template that nobody makes right now.
 fn remove_idle_drafts(family: &Path) -> Result<u64, Failure> {
     let mut freed = 0;
     for entry in fs::read_dir(family).into_iter().flatten().flatten() {
@@ -58,6 +67,17 @@ fn remove_idle_drafts(family: &Path) -> Result<u64, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A family in which a template is being made is not idle.
+    #[test]
+    fn a_making_keeps_its_family() {
+        let family = tempfile::tempdir().unwrap();
+        let busy = FileLock::take(&family.path().join("aa.lock"), LockMode::Exclusive).unwrap();
+        fs::write(family.path().join("bb.lock"), b"").unwrap();
+        assert!(idle(family.path()).is_none());
+        drop(busy);
+        assert_eq!(idle(family.path()).map(|locks| locks.len()), Some(2));
+    }
 
     /// Only drafts of that very template go, and only when nobody makes it.
     #[test]

@@ -96,8 +96,13 @@ impl Pyro {
         Ok(())
     }
 
-    /// Removes a template that cannot be used. VMs that run on it keep its files until they end.
-    pub(crate) fn discard_template(&self, guest: &Guest) -> Result<(), Failure> {
+    /// Removes the template that could not be used, `seen` before it was tried; one that another process has
+    /// made meanwhile stays. VMs that run on it keep its files until they end.
+    pub(crate) async fn discard_template(&self, guest: &Guest, seen: Option<u64>) -> Result<(), Failure> {
+        let _lock = self.template_lock(&guest.template).await?;
+        if place::identity(&guest.template) != seen {
+            return Ok(());
+        }
         match std::fs::remove_dir_all(&guest.template) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::new(
                 Code::StateUnusable,

@@ -18,6 +18,11 @@ pub(crate) fn family(kit: &GuestKit, environment: &InstalledEnvironment, vmm: &s
     pyro_image::Digest::of(text.as_bytes()).short()
 }
 
+/// Which template lies in a place now: one that was made anew is another, under the same name.
+pub(crate) fn identity(template: &Path) -> Option<u64> {
+    fs::metadata(template).ok().map(|directory| directory.ino())
+}
+
 /// Removes what unfinished makings of one template left; the caller holds the template's lock.
 pub(crate) fn remove_drafts(template: &Path) -> Result<u64, Failure> {
     let (Some(family), Some(key)) = (template.parent(), template.file_name().and_then(|name| name.to_str()))
