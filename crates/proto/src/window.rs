@@ -95,6 +95,14 @@ impl ReceiveWindow {
         self.allowed < WINDOW_BYTES / 2
     }
 
+    /// Opens the window fully; gives the grant to send for that. For a receiver that lets everything come from
+    /// now on.
+    pub fn refill(&mut self) -> Option<u32> {
+        let grant = WINDOW_BYTES.saturating_sub(self.allowed);
+        *self = ReceiveWindow::default();
+        (grant > 0).then_some(grant)
+    }
+
     /// Takes note of a grant that somebody else decided, as a relay does.
     pub fn relay_grant(&mut self, bytes: u32) -> Result<(), WindowError> {
         match self.allowed.checked_add(bytes) {
@@ -131,6 +139,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A window that is opened fully lets a sender that had none left go on, within its rules.
+    #[test]
+    fn refilling_unblocks() {
+        let (mut send, mut receive) = (SendWindow::default(), ReceiveWindow::default());
+        send.spend(WINDOW_BYTES as usize);
+        receive.receive(WINDOW_BYTES as usize).unwrap();
+        let grant = receive.refill().unwrap();
+        send.grant(grant).unwrap();
+        assert_eq!((send.available(), receive.refill()), (WINDOW_BYTES as usize, None));
     }
 
     /// A peer that sends or grants beyond the window is caught.

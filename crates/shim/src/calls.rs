@@ -18,6 +18,8 @@ pub(crate) struct Call {
     pub(crate) owner: Option<(ClientId, StreamId)>,
     /// When the guest must have answered.
     pub(crate) deadline: Option<Instant>,
+    /// Whether the client may still send standard input.
+    pub(crate) takes_input: bool,
     stdin: ReceiveWindow,
     stdout: ReceiveWindow,
     stderr: ReceiveWindow,
@@ -64,10 +66,12 @@ impl Calls {
         client: ClientId,
         stream: StreamId,
         deadline: Option<Instant>,
+        takes_input: bool,
     ) {
         let call = Call {
             owner: Some((client, stream)),
             deadline,
+            takes_input,
             stdin: ReceiveWindow::default(),
             stdout: ReceiveWindow::default(),
             stderr: ReceiveWindow::default(),
@@ -142,8 +146,8 @@ mod tests {
     #[test]
     fn orphans_lose_their_owner() {
         let mut calls = Calls::default();
-        calls.open(StreamId(1), 7, StreamId(5), None);
-        calls.open(StreamId(2), 8, StreamId(5), None);
+        calls.open(StreamId(1), 7, StreamId(5), None, true);
+        calls.open(StreamId(2), 8, StreamId(5), None, true);
         assert_eq!(calls.orphan(7), [StreamId(1)]);
         assert!(!calls.has(7, StreamId(5)) && calls.has(8, StreamId(5)));
         assert!(calls.of_agent(StreamId(1)).unwrap().owner.is_none());
@@ -158,7 +162,7 @@ mod tests {
         let now = Instant::now();
         let recheck = Duration::from_secs(1);
         let mut calls = Calls::default();
-        calls.open(StreamId(1), 7, StreamId(5), Some(now));
+        calls.open(StreamId(1), 7, StreamId(5), Some(now), true);
         calls.of_agent(StreamId(1)).unwrap().window(Channel::Stdout).receive(WINDOW_BYTES as usize).unwrap();
         assert!(!calls.is_overdue(now, recheck));
         assert_eq!(calls.next_deadline(), Some(now + recheck));

@@ -225,9 +225,10 @@ impl<V: Vm> Driver<V> {
         let limit =
             exec.timeout_ms.map(|ms| Duration::from_millis(ms).min(Duration::from_secs(EXEC_SECONDS_MAX)));
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit + EXEC_GRACE_SECONDS));
+        let takes_input = exec.stdin;
         let payload = encode(&agent::Request::Exec(exec)).map_err(|_| Fault::Client(id))?;
         let agent_stream = self.link.next_stream();
-        self.calls.open(agent_stream, id, stream, deadline);
+        self.calls.open(agent_stream, id, stream, deadline, takes_input);
         self.to_guest(Frame { stream: agent_stream, kind: Kind::Open, payload })
     }
 
@@ -240,6 +241,9 @@ impl<V: Vm> Driver<V> {
         match frame.kind {
             Kind::Data => {
                 let (channel, bytes) = frame.as_data().map_err(|_| Fault::Client(id))?;
+                if !call.takes_input {
+                    return Err(Fault::Client(id));
+                }
                 call.window(inward(channel).map_err(|_| Fault::Client(id))?)
                     .receive(bytes.len())
                     .map_err(cheat)?;
@@ -250,7 +254,15 @@ impl<V: Vm> Driver<V> {
                     .relay_grant(bytes)
                     .map_err(cheat)?;
             }
-            Kind::Eof | Kind::Input => {}
+            Kind::Eof => {
+                let ends_input = frame.as_eof().is_ok_and(|channel| channel == Channel::Stdin);
+                if !(ends_input && std::mem::replace(&mut call.takes_input, false)) {
+                    return Err(Fault::Client(id));
+                }
+            }
+            Kind::Input => {
+                decode::<agent::Input>(&frame.payload).map_err(|_| Fault::Client(id))?;
+            }
             Kind::Hello | Kind::Open | Kind::Event | Kind::Reply => return Err(Fault::Client(id)),
         }
         self.to_guest(Frame { stream: agent_stream, ..frame })
@@ -275,9 +287,16 @@ impl<V: Vm> Driver<V> {
     fn drop_client(&mut self, id: ClientId) {
         self.clients.remove(&id);
         for stream in self.calls.orphan(id) {
+            // A guest that cannot even be told is found out by its next frame or deadline.
             if let Ok(payload) = encode(&agent::Input::Kill) {
-                // A guest that cannot even be told is found out by its next frame or deadline.
                 let _ = self.link.send(Frame { stream, kind: Kind::Input, payload });
+            }
+            // Nobody grants room any more: without this, output that waits for some would keep the end away.
+            for channel in [Channel::Stdout, Channel::Stderr] {
+                let grant = self.calls.of_agent(stream).and_then(|call| call.window(channel).refill());
+                if let Some(grant) = grant {
+                    let _ = self.link.send(Frame::credit(stream, channel, grant));
+                }
             }
         }
     }

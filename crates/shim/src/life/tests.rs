@@ -443,3 +443,54 @@ async fn last_words_are_handed_on() {
         })
         .await;
 }
+
+/// One client's nonsense ends that client's commands and nobody else's, also when its output was held up.
+#[tokio::test]
+async fn a_bad_client_harms_nobody_else() {
+    let vmm = guest(async |mut agent: Agent, first: StreamId| {
+        // The other client's command fills its window; once it is killed, and room is granted, both end.
+        let second = loop {
+            match agent.next().await {
+                Some(frame) if frame.kind == Kind::Open => break frame.stream,
+                Some(_) => {}
+                None => return,
+            }
+        };
+        for _ in 0..8 {
+            agent.send(Frame::data(second, Channel::Stdout, &[0; 32_000])).await;
+        }
+        let (mut killed, mut granted) = (false, 0);
+        while !(killed && granted >= 8 * 32_000) {
+            match agent.next().await {
+                Some(frame) if frame.stream == second && frame.kind == Kind::Input => killed = true,
+                Some(frame) if frame.stream == second && frame.kind == Kind::Credit => {
+                    granted += frame.as_credit().unwrap().1;
+                }
+                Some(_) => {}
+                None => return,
+            }
+        }
+        agent.exit(second, 0).await;
+        agent.exit(first, 9).await;
+        std::future::pending().await
+    });
+    let bench = Bench::new(None);
+    let socket = bench.directories.vm(&VmId::parse(&bench.start.vm_id).unwrap()).socket();
+    bench
+        .run(vmm, async |mut client| {
+            client.started().await;
+            client.open(5, &exec(None)).await;
+            let (source, out) = UnixStream::connect(&socket).await.unwrap().into_split();
+            let mut other = Client { frames: FrameReader::new(source), out };
+            other.hello().await;
+            other.open(1, &exec(None)).await;
+            other.frames.next().await.unwrap().unwrap();
+            other.send(Frame::eof(StreamId(1), Channel::Stdout)).await;
+            let (_, reply) = client.reply(5).await;
+            assert!(matches!(
+                reply,
+                Reply::Exec(agent::Reply::Exited(Exited { outcome: Outcome::Code(9), .. }))
+            ));
+        })
+        .await;
+}
