@@ -57,19 +57,20 @@ whole_processes() {
 }
 
 mkdir -p "$results"
+trap 'rm -f "$results/$stamp.facts" "$results/$stamp.steps" "$results/$stamp.wholes"' EXIT
+facts >"$results/$stamp.facts"
 # Not at the left of a pipe, where its failure would go unseen.
 "$program" bench >"$results/$stamp.steps"
 whole_processes >"$results/$stamp.wholes"
 {
     echo "# pyro on this machine"
     echo
-    facts
+    cat "$results/$stamp.facts"
     printf '\nWhole processes, as a shell would start them:\n'
     block <"$results/$stamp.wholes"
     printf '\nThe steps inside, by pyro bench:\n'
     block <"$results/$stamp.steps"
 } >"$page"
-rm "$results/$stamp.steps" "$results/$stamp.wholes"
 cat "$page"
 echo
 echo "written to $page"

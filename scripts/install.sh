@@ -50,7 +50,12 @@ take_away() {
 }
 
 case $verb in
-install) build && put && mention_path ;;
+install)
+    # One by one: in a chain of && the shell would not stop at a failure inside one of them.
+    build
+    put
+    mention_path
+    ;;
 uninstall) take_away ;;
 *)
     echo "install.sh: unknown verb $verb" >&2
