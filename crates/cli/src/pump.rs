@@ -64,6 +64,10 @@ pub(crate) async fn pump(
     let mut waiting_input: Vec<u8> = Vec::new();
     let mut waiting_output: Option<Output> = None;
     let mut resizes = streams.resize.then(|| signal(SignalKind::window_change())).and_then(Result::ok);
+    if resizes.is_some() {
+        // The window may have changed while the VM came up, when nobody listened.
+        resize(&mut execution);
+    }
     let (writer, thread) = match spawn_writer(streams.capture) {
         Ok(writer) => writer,
         Err(error) => return Ended::Failed(output_failed(&error)),
@@ -105,11 +109,7 @@ pub(crate) async fn pump(
                     }
                 }
             },
-            Some(()) = next_resize(&mut resizes) => {
-                if let Some(size) = terminal::size() {
-                    let _ = execution.input(Input::Resize(size));
-                }
-            }
+            Some(()) = next_resize(&mut resizes) => resize(&mut execution),
         }
     };
     // However it ended: what came before is written first.
@@ -131,6 +131,14 @@ pub(crate) async fn pump(
 
 /// The size to start a terminal with where this process has none: the product's default.
 pub(crate) const TERMINAL_SIZE_DEFAULT: TerminalSize = TerminalSize { rows: 30, columns: 120 };
+
+/// Gives the command's terminal the size of this one.
+fn resize(execution: &mut Execution<'_>) {
+    if let Some(size) = terminal::size() {
+        // A connection that is gone shows at the next output.
+        let _ = execution.input(Input::Resize(size));
+    }
+}
 
 fn forward_input(execution: &mut Execution<'_>, waiting: &mut Vec<u8>) -> Result<(), Failure> {
     while !waiting.is_empty() && execution.stdin_room() > 0 {
