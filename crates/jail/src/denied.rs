@@ -1,7 +1,7 @@
 //! The system calls no VMM needs, refused with `EPERM`.
 //!
 //! What is here is refused on every kernel, whatever its Landlock handles: truncating by path is a right only
-//! since ABI 3, and times, modes, owners and attributes of files are rights of none. QEMU 7.2 to 10 make none
+//! since ABI 3, and times, modes, owners and attributes of files are rights of none. QEMU 7.2 makes none
 //! of these calls as a VM of ours; it grows its disks by descriptor, and only by those it may write.
 
 /// All of them.
