@@ -243,10 +243,16 @@ mod tests {
         });
         assert!(matches!(result, Err(ToolError::Canceled(_))));
         assert!(began.elapsed() < Duration::from_secs(5));
+        // A process that was killed is there until it has been taken apart.
+        let is_gone = |pid: &str| {
+            let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            state.is_empty() || state.contains(") Z ") || state.contains(") X ")
+        };
         for pid in std::fs::read_to_string(&pids).unwrap().lines() {
-            let path = format!("/proc/{pid}/stat");
-            let state = std::fs::read_to_string(path).unwrap_or_default();
-            assert!(state.is_empty() || state.contains(") Z "), "{state}");
+            while !is_gone(pid) {
+                assert!(began.elapsed() < Duration::from_secs(60), "process {pid} lives on");
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 

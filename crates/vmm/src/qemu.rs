@@ -184,7 +184,8 @@ fn read_with_deadline(child: &mut std::process::Child) -> io::Result<String> {
     let Some(mut stdout) = child.stdout.take() else { return Ok(String::new()) };
     let wait = rustix::event::Timespec::try_from(VERSION_MAX).map_err(io::Error::other)?;
     let mut fds = [rustix::event::PollFd::new(&stdout, rustix::event::PollFlags::IN)];
-    if rustix::event::poll(&mut fds, Some(&wait))? == 0 {
+    // The client's own signals, such as Ctrl-C in a pull, are no failure of QEMU's.
+    if rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&wait)))? == 0 {
         return Err(io::Error::from(io::ErrorKind::TimedOut));
     }
     let mut output = vec![0; VERSION_OUTPUT_BYTES_MAX as usize];
