@@ -60,7 +60,7 @@ mkdir -p "$results"
 trap 'rm -f "$results/$stamp.facts" "$results/$stamp.steps" "$results/$stamp.wholes"' EXIT
 facts >"$results/$stamp.facts"
 # Not at the left of a pipe, where its failure would go unseen.
-"$program" bench >"$results/$stamp.steps"
+"$program" bench --trees >"$results/$stamp.steps"
 whole_processes >"$results/$stamp.wholes"
 {
     echo "# pyro on this machine"

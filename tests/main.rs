@@ -4,6 +4,7 @@
 //! pulled by the first run of the suite and kept under cargo's target directory. At most two tests have VMs at
 //! a time. When a test's machine goes, nothing of its VMs may be left: no process, socket or directory.
 
+#![allow(clippy::print_stdout, reason = "a seed that a failure can be repeated with")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
@@ -16,15 +17,21 @@ mod environments;
 mod exit_codes;
 mod faults;
 mod guest;
+mod history;
 mod host;
 mod hostile;
 mod json;
+mod kills;
 mod reference;
+mod round_trip;
+mod seeding;
 mod signals;
 mod storage;
 mod streams;
+mod taking;
 mod templates;
 mod terminal;
 mod transcript;
 mod uniqueness;
 mod usage;
+mod workspaces;

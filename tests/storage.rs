@@ -58,3 +58,34 @@ fn a_vm_that_fills_the_hosts_disk_ends_in_an_error() {
     // Another VM, with room, does not notice.
     machine.run(["echo", "fine"]).finish().exits(0).says("fine\n");
 }
+
+#[test]
+fn a_workspace_that_fills_the_hosts_disk_loses_nothing() {
+    // Promise: disk full on the host: clear errors, all that was acknowledged stays, and room is all it needs.
+    let machine = Machine::new();
+    let script = r#"
+        set -u
+        mkdir -p "$PYRO_STATE_DIR" && mount -t tmpfs -o mode=700,size=640m small "$PYRO_STATE_DIR" || exit 99
+        head -c 30000000 /dev/zero > "$PYRO_STATE_DIR/ballast"
+        id=$("$0" workspace create debian:12 --id-only) || exit 98
+        "$0" workspace exec $id -- sh -c 'echo kept > kept' || exit 97
+        "$0" workspace exec $id --timeout-seconds 120 -- dd if=/dev/urandom of=fill bs=1M count=600 conv=fsync
+        echo "full $?"
+        "$0" workspace stop $id
+        rm "$PYRO_STATE_DIR/ballast"
+        "$0" workspace exec $id -- sh -c 'cat kept; rm -f fill; echo new > new; cat new'
+        "$0" workspace diff $id | grep '^+'
+        "$0" workspace delete --yes $id
+    "#;
+    let flags: &[&str] = match rustix::process::geteuid().is_root() {
+        true => &["--mount"],
+        false => &["--mount", "--map-root-user"],
+    };
+    let ended = in_namespace(machine.pyro([""; 0]), flags, script).finish();
+    let out = ended.exits(0).out();
+    assert!(!out.contains("full 0\n"), "{out}");
+    assert!(
+        out.contains("\nkept\nnew\n") && out.contains("+kept\n") && out.contains("Deleted workspace"),
+        "{out}"
+    );
+}

@@ -1,6 +1,7 @@
 //! The first run, line for line: what a newcomer is told to type, and what then stands there. `...` is what
 //! differs from machine to machine.
 
+use crate::support::tree::write;
 use crate::support::{Machine, assert_matches};
 
 #[test]
@@ -87,4 +88,69 @@ fn run_one_command_in_a_guest() {
         .filter_map(|line| line.split_once("vm_id=").map(|(_, id)| id.to_owned()))
         .collect();
     assert!(ids.len() == 2 && ids[0] == ids[1] && ids[0].len() == 12, "{ids:?}");
+}
+
+#[test]
+fn a_workspace_from_create_to_export() {
+    // Promise: step 5 of the first run, from `workspace create` to `workspace export`.
+    let machine = Machine::new();
+    let (repo, changes) = (machine.root().join("repo"), machine.root().join("changes"));
+    write(&repo, "src/note.txt", "hello from the seed\n");
+    write(&changes, "note.txt", "hello from synced workspace\n");
+    let told =
+        machine.pyro(["workspace", "create", "debian:12", "--seed-path", repo.to_str().unwrap()]).finish();
+    let block = format!(
+        "Workspace ID: ...
+        Environment: debian:12
+        State: started
+        Workspace: /workspace
+        Workspace seed: directory from {}
+        Execution mode: guest_serial
+        Accelerator: tcg
+        Resources: 1 vCPU / 1024 MiB
+        Command count: 0",
+        repo.canonicalize().unwrap().display()
+    );
+    assert_matches(&block, &told.exits(0).out());
+    let out = told.out();
+    let id = out.lines().next().unwrap().strip_prefix("Workspace ID: ").unwrap();
+    let workspace = machine.adopt(id);
+
+    let pushed = workspace.call("sync push", [changes.to_str().unwrap(), "--dest", "src"]).finish();
+    let line = format!(
+        "[workspace-sync] workspace_id={id} mode=directory source={} destination=/workspace/src entry_count=1 bytes_written=28 execution_mode=guest_serial",
+        changes.canonicalize().unwrap().display()
+    );
+    assert_matches(&line, &pushed.exits(0).err());
+    assert_eq!(pushed.out(), "");
+
+    let ran = workspace.call("exec", ["--", "cat", "src/note.txt"]).finish();
+    ran.exits(0).says("hello from synced workspace\n");
+    let line = format!(
+        "[workspace-exec] workspace_id={id} sequence=1 cwd=/workspace execution_mode=guest_serial exit_code=0 duration_ms=..."
+    );
+    assert_matches(&line, &ran.err());
+
+    let diff = workspace.call("diff", [""; 0]).finish();
+    let line = format!(
+        "[workspace-diff] workspace_id={id} total=1 added=0 modified=1 deleted=0 type_changed=0 text_patched=1 non_text=0"
+    );
+    assert_matches(&line, &diff.exits(0).err());
+    let patch = "diff --git a/src/note.txt b/src/note.txt
+        index ... 100644
+        --- a/src/note.txt
+        +++ b/src/note.txt
+        @@ -1 +1 @@
+        -hello from the seed
+        +hello from synced workspace";
+    assert_matches(patch, &diff.out());
+
+    let output = machine.root().join("note.txt");
+    let exported = workspace.call("export", ["src/note.txt", "--output", output.to_str().unwrap()]).finish();
+    let line = format!(
+        "[workspace-export] workspace_id={id} workspace_path=/workspace/src/note.txt output_path={} artifact_type=file entry_count=1 bytes_written=28 execution_mode=guest_serial",
+        output.display()
+    );
+    assert_matches(&line, &exported.exits(0).err());
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), "hello from synced workspace\n");
 }

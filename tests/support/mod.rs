@@ -10,6 +10,8 @@ mod pattern;
 mod process;
 mod slots;
 mod terminal;
+pub(crate) mod tree;
+mod workspace;
 
 pub(crate) use client::{Call, Running};
 pub(crate) use leftovers::remains_of;
@@ -17,6 +19,7 @@ pub(crate) use machine::Machine;
 pub(crate) use pattern::{assert_matches, matches};
 pub(crate) use process::{Process, wait_until};
 pub(crate) use terminal::Terminal;
+pub(crate) use workspace::Workspace;
 
 use std::time::Duration;
 

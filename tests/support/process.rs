@@ -58,6 +58,11 @@ impl Process {
         kill_process(Pid::from_raw(self.pid.try_into().unwrap()).unwrap(), signal).unwrap();
     }
 
+    /// The same for one that may have ended by itself.
+    pub(crate) fn try_signal(&self, signal: Signal) {
+        let _ = kill_process(Pid::from_raw(self.pid.try_into().unwrap()).unwrap(), signal);
+    }
+
     pub(crate) fn is_alive(&self) -> bool {
         Process::of(self.pid).is_some_and(|now| now.words == self.words)
     }

@@ -1,11 +1,13 @@
 //! The guest's life, and who answers which request in which part of it.
 //!
 //! ```text
-//!   booted ──Warm──► warm ──(template, fork)── Prepare ──► prepared ──Exec…
+//!   booted ──Warm──► warm ──(template, fork)── Prepare ──► prepared ──Exec, Push, Changes, Export…
+//!      │                                          └──► unseeded ──Seed──► prepared
 //!      └─────────────WriteRoot (a builder)
 //! ```
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use pyro_proto::agent::{Failure, FailureKind, Prepare, Reply, Request, WriteRoot};
 
@@ -13,6 +15,7 @@ use crate::exec::{CallIo, Engine};
 use crate::failure::failure;
 use crate::root::{self, Warm};
 use crate::unpack;
+use crate::workspace::{self, Opened, Unattached, Workspace};
 
 /// Where a guest's life stands.
 #[derive(Debug)]
@@ -23,8 +26,10 @@ pub(crate) enum Stage {
     Warm(Warm),
     /// The root is being put together, or that has failed: nothing can be said of it.
     Unsettled,
-    /// Commands may run.
-    Prepared,
+    /// The root is there, and the workspace waits for its baseline.
+    Unseeded(Unattached),
+    /// Commands may run, in a workspace or without.
+    Prepared(Option<Arc<Workspace>>),
 }
 
 /// The guest as one agent sees it.
@@ -44,18 +49,42 @@ impl Guest {
     /// Does what a host asks for, to the reply.
     pub(crate) async fn answer(&self, request: Request, io: &CallIo) {
         let result = match request {
-            Request::Exec(exec) if self.is_prepared() => return self.engine.run(&exec, io).await,
-            Request::Exec(_) => Err(refused("the guest's root is not assembled yet")),
+            Request::Exec(exec) => match self.prepared() {
+                Ok(workspace) => return self.engine.run(&exec, io, workspace.as_ref()).await,
+                Err(failure) => Err(failure),
+            },
+            Request::Push(push) => match self.workspace() {
+                Ok(workspace) => workspace.push(push, io).await,
+                Err(failure) => Err(failure),
+            },
+            Request::Changes(changes) => match self.workspace() {
+                Ok(workspace) => workspace.changes(changes, io).await,
+                Err(failure) => Err(failure),
+            },
+            Request::Export(export) => match self.workspace() {
+                Ok(workspace) => workspace.export(export, io).await,
+                Err(failure) => Err(failure),
+            },
             Request::Warm => self.warm(),
             Request::Prepare(prepare) => self.prepare(&prepare),
+            Request::Seed => self.seed(io).await,
             Request::WriteRoot(request) => self.write_root(&request, io).await,
             Request::Sync => sync().await,
         };
         io.reply(&result.unwrap_or_else(Reply::Failed)).await;
     }
 
-    fn is_prepared(&self) -> bool {
-        matches!(*self.stage.borrow(), Stage::Prepared)
+    /// The workspace that commands run in, where there is one.
+    fn prepared(&self) -> Result<Option<Arc<Workspace>>, Failure> {
+        match &*self.stage.borrow() {
+            Stage::Prepared(workspace) => Ok(workspace.clone()),
+            Stage::Unseeded(_) => Err(refused("the workspace waits for its baseline")),
+            _ => Err(refused("the guest's root is not assembled yet")),
+        }
+    }
+
+    fn workspace(&self) -> Result<Arc<Workspace>, Failure> {
+        self.prepared()?.ok_or_else(|| refused("this guest has no workspace"))
     }
 
     fn warm(&self) -> Result<Reply, Failure> {
@@ -74,14 +103,41 @@ impl Guest {
             self.warm()?;
         }
         match self.stage.replace(Stage::Unsettled) {
-            Stage::Warm(warm) => root::prepare(&warm, prepare)?,
+            Stage::Warm(warm) => {
+                let places = root::prepare(warm, prepare)?;
+                self.stage.replace(match workspace::open(places, prepare.workspace)? {
+                    Opened::Plain => Stage::Prepared(None),
+                    Opened::Unseeded(unattached) => Stage::Unseeded(unattached),
+                    Opened::Attached(workspace) => Stage::Prepared(Some(workspace)),
+                });
+                Ok(Reply::Prepared)
+            }
             stage => {
                 self.stage.replace(stage);
-                return Err(refused("the guest is prepared already, or could not be"));
+                Err(refused("the guest is prepared already, or could not be"))
             }
         }
-        self.stage.replace(Stage::Prepared);
-        Ok(Reply::Prepared)
+    }
+
+    /// A host that leaves meanwhile drops this call here: what becomes of the workspace, nobody learns.
+    async fn seed(&self, io: &CallIo) -> Result<Reply, Failure> {
+        let unattached = match self.stage.replace(Stage::Unsettled) {
+            Stage::Unseeded(unattached) => unattached,
+            stage => {
+                self.stage.replace(stage);
+                return Err(refused("no baseline is waited for"));
+            }
+        };
+        match unattached.seed(io).await {
+            Ok((workspace, tally)) => {
+                self.stage.replace(Stage::Prepared(Some(workspace)));
+                Ok(Reply::Seeded(tally))
+            }
+            Err((unattached, failure)) => {
+                self.stage.replace(unattached.map_or(Stage::Unsettled, Stage::Unseeded));
+                Err(failure)
+            }
+        }
     }
 
     async fn write_root(&self, request: &WriteRoot, io: &CallIo) -> Result<Reply, Failure> {

@@ -1,7 +1,8 @@
 //! The guest's PID 1.
 //!
 //! Boots the machine's userland, finds disks and ports, assembles the root, and runs commands for its host
-//! over two lanes. One thread does everything but a builder's unpacking. It never starts a process of its
+//! over two lanes. One thread does everything but what waits for disks: a builder's unpacking, trees
+//! in and out of a workspace, writing out. It never starts a process of its
 //! own, never writes to the base image, and never dies for what a command or the host does.
 
 mod boot;
@@ -20,6 +21,7 @@ mod session;
 mod small_file;
 mod unpack;
 mod watched;
+mod workspace;
 
 pub use init::run;
 

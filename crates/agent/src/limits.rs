@@ -64,7 +64,7 @@ pub(crate) const WARM_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Files read ahead.
 pub(crate) const WARM_FILES_MAX: usize = 128;
 
-/// Length of a small file of the guest that the agent compares before it writes it.
+/// Length of a small file of the kernel's or the guest's that the agent reads whole.
 pub(crate) const SMALL_FILE_BYTES_MAX: usize = 64 * 1024;
 
 /// Length of a host name (`HOST_NAME_MAX` of Linux).
@@ -82,8 +82,36 @@ pub(crate) const ARCHIVE_DIRECTORIES_MAX: usize = 1_000_000;
 /// Depth of one path of an archive.
 pub(crate) const ARCHIVE_PATH_DEPTH_MAX: usize = 256;
 
-/// Threads for work that blocks: a builder's unpacking, a sync.
-pub(crate) const BLOCKING_THREADS_MAX: usize = 2;
+/// Trees that move into or out of a workspace at once; others wait.
+pub(crate) const TRANSFERS_MAX: usize = 4;
+
+/// Threads for work that blocks: transfers (or a builder's unpacking), and besides them what commands wait for
+/// at their end.
+pub(crate) const BLOCKING_THREADS_MAX: usize = TRANSFERS_MAX + 4;
+
+/// Pieces of a tree stream between the event loop and a transfer's thread.
+pub(crate) const TRANSFER_QUEUE_PIECES_MAX: usize = 4;
+
+/// Entries of one stream towards the guest.
+pub(crate) const TREE_ENTRIES_MAX: u64 = 4_000_000;
+
+/// Removals and expectations of one push.
+pub(crate) const TREE_CONDITIONS_MAX: u64 = 1_000_000;
+
+/// Length of a symlink's target (`PATH_MAX` of Linux without its NUL).
+pub(crate) const TREE_TARGET_BYTES_MAX: usize = 4_095;
+
+/// Symlinks that one path leads through (`MAXSYMLINKS` of Linux).
+pub(crate) const SYMLINKS_MAX: usize = 40;
+
+/// Files with several names that one export remembers.
+pub(crate) const HARD_LINKS_MAX: usize = 1_000_000;
+
+/// Length of the plan of one push on the disk.
+pub(crate) const PLAN_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Directories open above one another while a tree is removed.
+pub(crate) const REMOVE_DEPTH_MAX: usize = 64;
 
 /// Highest signal number of Linux.
 pub(crate) const SIGNAL_MAX: u8 = 64;

@@ -5,6 +5,10 @@ use std::ffi::OsString;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pyro::AcceleratorChoice;
 
+pub(crate) mod workspace;
+
+pub(crate) use workspace::Workspace;
+
 /// Disposable computers for coding agents: a fresh Linux microVM in a blink.
 #[derive(Debug, Parser)]
 #[command(name = "pyro", version, disable_help_subcommand = false, max_term_width = 100)]
@@ -44,6 +48,9 @@ pub(crate) enum Command {
     Env(Env),
     /// Run one command in a fresh VM that is gone afterwards
     Run(Run),
+    /// Work in computers that stay: exec, sync, diff, apply, export
+    #[command(subcommand, visible_alias = "ws")]
+    Workspace(Workspace),
     /// Prove create, start, exec and delete end to end, and tell how long each takes
     Demo(Demo),
     /// Measure this machine: cold boot, template fork, run, exec
@@ -121,22 +128,12 @@ pub(crate) struct Sizing {
     pub(crate) mem_mib: u64,
 }
 
+/// How a command runs.
 #[derive(Args, Debug)]
-#[command(override_usage = "pyro run [OPTIONS] <ENVIRONMENT> -- <COMMAND>...")]
-pub(crate) struct Run {
-    /// The environment, such as debian:12; pulled when it is not installed
-    pub(crate) environment: String,
-    #[command(flatten)]
-    pub(crate) sizing: Sizing,
+pub(crate) struct Execute {
     /// Kill the command after so many seconds; the exit code is then 124
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) timeout_seconds: u64,
-    /// End the VM so many seconds after its start, whatever it does
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
-    pub(crate) ttl_seconds: u64,
-    /// Give the guest a network
-    #[arg(long)]
-    pub(crate) network: bool,
     /// Hand standard input to the command
     #[arg(short, long)]
     pub(crate) interactive: bool,
@@ -146,12 +143,29 @@ pub(crate) struct Run {
     /// Set a variable, or hand on one of this environment by its name
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<OsString>,
-    /// Working directory in the guest
-    #[arg(short, long, value_name = "DIR")]
-    pub(crate) workdir: Option<OsString>,
     /// User in the guest: name or uid, with an optional :group
     #[arg(short, long, value_name = "USER")]
     pub(crate) user: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(override_usage = "pyro run [OPTIONS] <ENVIRONMENT> -- <COMMAND>...")]
+pub(crate) struct Run {
+    /// The environment, such as debian:12; pulled when it is not installed
+    pub(crate) environment: String,
+    #[command(flatten)]
+    pub(crate) sizing: Sizing,
+    #[command(flatten)]
+    pub(crate) execute: Execute,
+    /// End the VM so many seconds after its start, whatever it does
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub(crate) ttl_seconds: u64,
+    /// Give the guest a network
+    #[arg(long)]
+    pub(crate) network: bool,
+    /// Working directory in the guest
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<OsString>,
     /// Print one JSON object instead of the command's output
     #[arg(long)]
     pub(crate) json: bool,
@@ -181,6 +195,9 @@ pub(crate) struct Bench {
     /// Samples of everything but the cold boot, of which a tenth is taken
     #[arg(long, value_name = "COUNT", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) samples: u32,
+    /// Also push and compare large trees, which takes minutes; of pushes, a tenth of the samples is taken
+    #[arg(long)]
+    pub(crate) trees: bool,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

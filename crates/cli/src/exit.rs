@@ -42,7 +42,8 @@ impl Status {
     /// A failure of pyro's own.
     pub(crate) fn of_failure(failure: &Failure) -> Status {
         Status(match failure.code {
-            Code::InvalidArgument | Code::NotSupported => 2,
+            Code::InvalidArgument | Code::NotSupported | Code::PathOutside => 2,
+            Code::Conflict | Code::ExecutableFiles => 1,
             Code::CommandNotFound => Status::NOT_FOUND,
             Code::CommandNotExecutable => Status::NOT_EXECUTABLE,
             Code::Interrupted => return Status::signal(interrupt::last()),

@@ -2,8 +2,10 @@
 
 mod arguments;
 mod commands;
+mod exec_request;
 mod exit;
 mod interrupt;
+mod outcome;
 mod pump;
 mod report;
 mod settings;

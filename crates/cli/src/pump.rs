@@ -10,6 +10,7 @@ use pyro::{Capture, Code, Execution, Exited, Failure, Input, Output, TerminalSiz
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::arguments::Execute;
 use crate::interrupt::Interrupts;
 use crate::terminal;
 
@@ -54,9 +55,24 @@ pub(crate) struct Streams {
     pub(crate) capture: bool,
 }
 
+/// Connects a command to this process as its flags ask, until it ends.
+pub(crate) async fn attach(
+    execution: &mut Execution<'_>,
+    execute: &Execute,
+    capture: bool,
+    interrupts: &mut Interrupts,
+) -> Result<Ended, Failure> {
+    let _raw =
+        (execute.tty && execute.interactive).then(terminal::RawMode::enter).transpose().map_err(|error| {
+            Failure::new(Code::System, "the terminal cannot be set to raw mode").because(error)
+        })?;
+    let streams = Streams { stdin: execute.interactive, resize: execute.tty, capture };
+    Ok(pump(execution, streams, interrupts).await)
+}
+
 /// Pumps until the command ends.
 pub(crate) async fn pump(
-    mut execution: Execution<'_>,
+    execution: &mut Execution<'_>,
     streams: Streams,
     interrupts: &mut Interrupts,
 ) -> Ended {
@@ -66,14 +82,14 @@ pub(crate) async fn pump(
     let mut resizes = streams.resize.then(|| signal(SignalKind::window_change())).and_then(Result::ok);
     if resizes.is_some() {
         // The window may have changed while the VM came up, when nobody listened.
-        resize(&mut execution);
+        resize(execution);
     }
     let (writer, thread) = match spawn_writer(streams.capture) {
         Ok(writer) => writer,
         Err(error) => return Ended::Failed(output_failed(&error)),
     };
     let end = loop {
-        if let Err(failure) = forward_input(&mut execution, &mut waiting_input) {
+        if let Err(failure) = forward_input(execution, &mut waiting_input) {
             break Err(failure);
         }
         tokio::select! {
@@ -92,6 +108,9 @@ pub(crate) async fn pump(
             output = execution.next(), if waiting_output.is_none() => match output {
                 Ok(Output::Exited(exited)) => break Ok(exited),
                 Ok(Output::Room) => {}
+                Ok(Output::Cut { bytes, .. }) => {
+                    waiting_output = Some(Output::Stderr(format!("[{bytes} bytes are not kept]\n").into_bytes()));
+                }
                 Ok(output) => waiting_output = Some(output),
                 Err(failure) => break Err(failure),
             },
@@ -109,7 +128,7 @@ pub(crate) async fn pump(
                     }
                 }
             },
-            Some(()) = next_resize(&mut resizes) => resize(&mut execution),
+            Some(()) = next_resize(&mut resizes) => resize(execution),
         }
     };
     // However it ended: what came before is written first.
@@ -171,7 +190,7 @@ fn write(
         match output {
             Output::Stdout(bytes) => write_patiently(&mut stdout, &bytes)?,
             Output::Stderr(bytes) => write_patiently(&mut stderr, &bytes)?,
-            Output::Room | Output::Exited(_) => {}
+            Output::Cut { .. } | Output::Room | Output::Exited(_) => {}
         }
     }
     Ok(Captured::default())
@@ -183,7 +202,7 @@ fn keep(mut outputs: mpsc::Receiver<Output>) -> Captured {
         match output {
             Output::Stdout(bytes) => captured.stdout.push(&bytes),
             Output::Stderr(bytes) => captured.stderr.push(&bytes),
-            Output::Room | Output::Exited(_) => {}
+            Output::Cut { .. } | Output::Room | Output::Exited(_) => {}
         }
     }
     captured

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use pyro::{AcceleratorChoice, Code, Config, Directories, Failure};
+use pyro::{AcceleratorChoice, Code, Config, Directories, Failure, GitRules};
 
 /// Used where `PATH` is not set at all, as in a bare service.
 const SEARCH_PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -77,6 +77,16 @@ pub(crate) fn colors_unwanted() -> bool {
 /// The terminal type a guest's terminal inherits.
 pub(crate) fn terminal_type() -> String {
     env::var("TERM").ok().filter(|term| !term.is_empty()).unwrap_or_else(|| "xterm".to_owned())
+}
+
+/// Where files lie that nobody keeps.
+pub(crate) fn temporary_directory() -> PathBuf {
+    env::temp_dir()
+}
+
+/// Where this person's own rules of git are.
+pub(crate) fn git_rules() -> GitRules {
+    GitRules { user_excludes: pyro::user_excludes(), home: env::var_os("HOME").map(PathBuf::from) }
 }
 
 /// The value of a variable that is handed on by name alone, as `--env NAME` does.

@@ -4,15 +4,17 @@
 //! only on a terminal, and `NO_COLOR` holds.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pyro::TerminalSize;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 use crate::settings;
+use crate::untrusted::printable;
 
 /// A terminal's mode before a raw one was set, for every way this process can end.
 static MODE_BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
@@ -44,6 +46,46 @@ pub(crate) fn error(text: &str) {
     }
 }
 
+/// Writes a result that is no text of ours: a patch.
+pub(crate) fn copy_to_stdout(source: &mut impl Read) -> io::Result<()> {
+    let mut buffer = vec![0; COPY_BYTES];
+    loop {
+        let count = match source.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        bytes_to_stdout(buffer.get(..count).unwrap_or_default())?;
+    }
+}
+
+const COPY_BYTES: usize = 64 * 1024;
+
+/// Writes bytes of a guest's files to standard output: as they are for a program, with nothing that moves a
+/// cursor for a person. (Output of commands is what their user asked to see, and is written as it is.)
+pub(crate) fn bytes_to_stdout(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if io::stdout().is_terminal() {
+        out.write_all(printable(bytes).as_bytes())?;
+    } else {
+        out.write_all(bytes)?;
+    }
+    out.flush()
+}
+
+/// Writes what is kept of a command's standard output.
+pub(crate) fn output_to_stdout(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// The same for standard error.
+pub(crate) fn bytes_to_stderr(bytes: &[u8]) -> io::Result<()> {
+    io::stderr().lock().write_all(bytes)
+}
+
 /// Standard output as bytes, unbuffered.
 pub(crate) fn raw_stdout() -> io::Result<File> {
     io::stdout().as_fd().try_clone_to_owned().map(File::from)
@@ -71,6 +113,20 @@ pub(crate) fn size() -> Option<TerminalSize> {
         .into_iter()
         .find_map(|stream| tcgetwinsize(stream).ok())
         .map(|size| TerminalSize { rows: size.ws_row, columns: size.ws_col })
+}
+
+/// Asks a person and gives the answer; `None` where there is no terminal to ask on.
+pub(crate) fn ask(question: &str) -> Option<String> {
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return None;
+    }
+    let mut err = io::stderr().lock();
+    let asked = err.write_all(question.as_bytes()).and_then(|()| err.flush());
+    drop(err);
+    let mut answer = String::new();
+    let heard = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
+    // A terminal that went away has answered with nothing.
+    Some(heard.map(|_| answer).unwrap_or_default())
 }
 
 /// Raw mode of the terminal on standard input, until dropped.
@@ -123,6 +179,31 @@ pub(crate) fn progress_bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, target);
     bar.set_style(spinner_style());
     bar
+}
+
+/// How often a bar is moved.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// Turns a bar to counting bytes.
+pub(crate) fn begin_bytes(bar: &ProgressBar, what: &'static str) {
+    bar.set_style(style("{spinner} {msg} {bytes} {binary_bytes_per_sec}"));
+    bar.set_message(what);
+    bar.enable_steady_tick(TICK);
+}
+
+/// Moves such a bar; a sum that is known makes it one with an end.
+pub(crate) fn show_bytes(bar: &ProgressBar, done: u64, total: u64) {
+    if total > 0 && bar.length().is_none() {
+        bar.set_style(style("{msg:10} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec}"));
+        bar.set_length(total);
+    }
+    if bar.length().is_some() {
+        bar.set_position(done);
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// The look of work whose end is known.

@@ -1,8 +1,11 @@
 //! What a host asks of the agent in a guest.
 //!
 //! Order of a VM's life: [`Request::Warm`] before a template is saved, [`Request::Prepare`] after every
-//! fork and before the user's first process, then any number of [`Request::Exec`]. A builder VM gets
-//! [`Request::WriteRoot`] instead.
+//! fork and before the user's first process, [`Request::Seed`] where `Prepare` announced one, then any
+//! number of the others. A builder VM gets [`Request::WriteRoot`] instead.
+//!
+//! Calls that carry a tree carry it as a stream of [`crate::tree`]: towards the guest on
+//! [`crate::Channel::Stdin`], from it on [`crate::Channel::Stdout`], which is ended before the reply.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +29,16 @@ pub enum Request {
     Warm,
     /// Make this fork unique and current, mount the scratch disk, assemble the root.
     Prepare(Prepare),
-    /// Run a command.
+    /// Run a command. In a guest with a workspace the reply comes when what it wrote is on the disk.
     Exec(Exec),
+    /// Fill the baseline of a new workspace with a tree of entries, then attach the workspace.
+    Seed,
+    /// Put a tree of entries, removals and expectations into the workspace: all of it or nothing.
+    Push(Push),
+    /// Send what differs between the workspace and its baseline, as a stream of changes.
+    Changes(Changes),
+    /// Send a file or directory of the workspace, as a stream of entries.
+    Export(Export),
     /// Unpack [`DISK_ARCHIVE`] onto [`DISK_IMAGE`].
     WriteRoot(WriteRoot),
     /// Write everything to the disks.
@@ -45,6 +56,51 @@ pub struct Prepare {
     pub hostname: String,
     /// 32 lower-case hexadecimal digits for `/etc/machine-id`.
     pub machine_id: String,
+    /// What `/workspace` is.
+    pub workspace: WorkspaceDisk,
+}
+
+/// What a guest's `/workspace` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WorkspaceDisk {
+    /// A plain directory of the root, gone with the VM.
+    Plain,
+    /// A new workspace whose baseline is empty.
+    Empty,
+    /// A new workspace whose baseline comes with [`Request::Seed`]; until then there are no commands.
+    Unseeded,
+    /// One that an earlier VM has made.
+    Existing,
+}
+
+/// Where a tree goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Push {
+    /// A directory, relative to `/workspace`; it and what is missing above it is made. Empty for `/workspace`.
+    pub directory: Vec<u8>,
+}
+
+/// Which changes are wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// Only what is at or below one of these, relative to `/workspace`; everything when empty.
+    pub paths: Vec<Vec<u8>>,
+    /// Send contents too.
+    pub contents: bool,
+    /// Contents of a file larger than this, on either side, are left out ([`crate::tree::Contents::TooLarge`]).
+    pub file_bytes_max: u64,
+}
+
+/// What to send of the workspace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Export {
+    /// Relative to `/workspace`; empty for `/workspace` itself. Symlinks on the way to the last component are
+    /// followed inside `/workspace` alone, the last one is not followed.
+    pub path: Vec<u8>,
+    /// How far below a directory to go: 0 sends its own entry alone, 1 what is in it, and so on.
+    pub depth_max: u32,
+    /// Send contents, of every file no more than so many bytes.
+    pub contents: Option<u64>,
 }
 
 impl std::fmt::Debug for Prepare {
@@ -127,6 +183,14 @@ pub enum Reply {
     /// To [`Request::Exec`]: the command ran. Both [`crate::Channel::Stdout`] and [`crate::Channel::Stderr`]
     /// were ended before this, with a terminal as well.
     Exited(Exited),
+    /// To [`Request::Seed`]; it is on the disk, and the workspace attached.
+    Seeded(Tally),
+    /// To [`Request::Push`]; it is on the disk.
+    Pushed(Tally),
+    /// To [`Request::Changes`]; the stream was ended before.
+    Changed(Tally),
+    /// To [`Request::Export`]; the stream was ended before.
+    Exported(Tally),
     /// To [`Request::WriteRoot`]; the image is unmounted and written out.
     RootWritten {
         /// Archive entries written.
@@ -138,6 +202,15 @@ pub enum Reply {
     Synced,
     /// To any request: it could not be done.
     Failed(Failure),
+}
+
+/// What went over the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Entries or changes.
+    pub entries: u64,
+    /// Bytes of file contents.
+    pub bytes: u64,
 }
 
 /// How a command ended.
@@ -193,6 +266,16 @@ pub enum FailureKind {
     DiskMissing,
     /// The archive is damaged.
     ArchiveDamaged,
+    /// A path leads out of the workspace.
+    PathOutside,
+    /// A path is not there.
+    PathMissing,
+    /// A directory is where something else should go, or the other way round.
+    TypeConflict,
+    /// What is there is not what the host has seen there ([`crate::tree::Item::Expect`]).
+    Changed,
+    /// The host called it off with [`Input::Kill`].
+    Canceled,
     /// The request came at the wrong moment of the VM's life, or too many at once.
     Refused,
     /// A system call failed.

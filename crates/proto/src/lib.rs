@@ -16,6 +16,7 @@ pub mod hello;
 pub mod limits;
 mod payload;
 pub mod shim;
+pub mod tree;
 pub mod window;
 
 pub use frame::{Channel, Decoder, Frame, FrameError, Kind, Lane, StreamId};

@@ -1,7 +1,7 @@
 //! Every bound of the protocol, with its unit last in its name.
 
 /// Version of frames and messages; both sides must have the same.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// Bytes before a frame's payload.
 pub const FRAME_HEADER_BYTES: usize = 12;
@@ -28,3 +28,18 @@ pub const FAILURE_TEXT_BYTES_MAX: usize = 4 * 1024;
 
 /// Bytes of a guest's console handed to a client with a failure.
 pub const CONSOLE_TAIL_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of file contents in one record of a tree stream.
+pub const TREE_PIECE_BYTES_MAX: usize = 128 * 1024;
+
+/// Bytes of one record's header: two paths of `PATH_MAX` and some numbers.
+pub const TREE_HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of one path in a tree (`PATH_MAX` of Linux, without its NUL).
+pub const TREE_PATH_BYTES_MAX: usize = 4095;
+
+/// Bytes of one name (`NAME_MAX` of Linux).
+pub const TREE_NAME_BYTES_MAX: usize = 255;
+
+/// Names in one path of a tree.
+pub const TREE_DEPTH_MAX: usize = 256;

@@ -1,7 +1,8 @@
 //! What a client asks of a VM's supervisor, the shim.
 //!
 //! The client that starts a shim hands it one end of a socket and sends [`Request::Start`] on it; others
-//! connect to the shim's own socket. Exec calls are relayed to the agent with their frames as they are.
+//! connect to the shim's own socket. The data of commands and transfers is relayed to and from the agent as
+//! it is; what the agent tells of them is read by the shim and told in its own words.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +13,44 @@ use crate::agent;
 pub enum Request {
     /// Bring the VM up; only on the starter's connection, once, first.
     Start(Box<Start>),
-    /// Run a command in the guest; events, data and reply are the agent's.
-    Exec(agent::Exec),
+    /// Run a command in the guest.
+    Exec(Exec),
+    /// Move a tree into or out of a workspace; data as the agent's request has it.
+    Transfer(Transfer),
+    /// Send what is kept of a recorded command's output, and what is still to come, on
+    /// [`crate::Channel::Stdout`] and [`crate::Channel::Stderr`].
+    Follow {
+        /// The command's number.
+        sequence: u64,
+    },
+    /// A workspace's VM ends when it was not used for so many seconds; `None`: never.
+    SetTtl(Option<u64>),
     /// What the VM is and does.
     Status,
     /// End the VM; the reply comes when nothing of it is left.
     Stop,
+}
+
+/// A command to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exec {
+    /// The command itself.
+    pub command: agent::Exec,
+    /// Answer as soon as it runs, and let it go on without this client; only in a workspace.
+    pub detach: bool,
+}
+
+/// A tree to be moved. One that changes the workspace waits for those before it and keeps the others out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transfer {
+    /// Fill a new workspace; once, by the client that asked for it. The workspace exists from the reply on.
+    Seed,
+    /// Put a tree into the workspace.
+    Push(agent::Push),
+    /// Take the changes.
+    Changes(agent::Changes),
+    /// Take a file or directory.
+    Export(agent::Export),
 }
 
 /// Everything a shim has to know; it reads no environment and no configuration.
@@ -37,7 +70,7 @@ pub struct Start {
     pub cache_directory: HostPath,
     /// The user's runtime directory.
     pub runtime_directory: HostPath,
-    /// End the VM so many seconds after its start.
+    /// End the VM so many seconds after its start; a workspace's, after its last use.
     pub ttl_seconds: Option<u64>,
     /// User and group that the VMM runs as, when the shim may choose.
     pub run_as: Option<RunAs>,
@@ -127,6 +160,8 @@ pub enum Purpose {
         /// The blank disk under the VM's own.
         blank: HostPath,
     },
+    /// Fork the template with a workspace's disk; end when told, or when nobody has used it for long.
+    Workspace(Box<Workspace>),
     /// Boot once, save the template, end.
     MakeTemplate {
         /// Where the template shall be.
@@ -154,6 +189,57 @@ pub enum Purpose {
     },
 }
 
+/// The workspace that a VM is started for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workspace {
+    /// Its id, and the guest's hostname.
+    pub id: String,
+    /// Where the template is.
+    pub template: HostPath,
+    /// What it must have been made for.
+    pub template_key: String,
+    /// What to do before there is a VM.
+    pub order: WorkspaceOrder,
+}
+
+/// Whether a workspace is made or found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WorkspaceOrder {
+    /// Make it. It exists once it is seeded, or, without a seed, once its VM is ready; before, it goes with
+    /// the client that asked for it.
+    Create(NewWorkspace),
+    /// Use the one that is there.
+    Open,
+}
+
+/// A workspace to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewWorkspace {
+    /// A name that no other workspace has.
+    pub name: Option<String>,
+    /// Labels.
+    pub labels: Vec<(String, String)>,
+    /// The environment's root image, to be kept for as long as the workspace.
+    pub base: HostPath,
+    /// The image's digest, its name among those that are kept.
+    pub base_digest: String,
+    /// The blank disk under the workspace's own, to be kept likewise.
+    pub blank: HostPath,
+    /// The blank's recipe, its name among those that are kept.
+    pub blank_recipe: String,
+    /// What the baseline is filled with.
+    pub seed: Option<SeedSource>,
+}
+
+/// Where a seed comes from, for lists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeedSource {
+    /// `directory` or `archive`.
+    pub kind: String,
+    /// Where it was.
+    pub path: HostPath,
+}
+
 /// News of a call from the shim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
@@ -165,6 +251,18 @@ pub enum Event {
         done: u64,
         /// Bytes in all.
         total: u64,
+    },
+    /// The command has this number in its workspace's history.
+    Recorded {
+        /// Counted from 1 since the workspace was made or reset.
+        sequence: u64,
+    },
+    /// So many bytes of a followed output, at this point of it, are not kept.
+    Cut {
+        /// Whether of standard error.
+        of_stderr: bool,
+        /// How many.
+        bytes: u64,
     },
 }
 
@@ -192,8 +290,16 @@ pub enum Reply {
     Status(Status),
     /// To [`Request::Stop`].
     Stopped,
-    /// To [`Request::Exec`]: the agent's word.
-    Exec(agent::Reply),
+    /// To [`Request::Exec`] and [`Request::Follow`]: how the command ended.
+    Exited(agent::Exited),
+    /// To [`Request::Exec`] with `detach`: it runs.
+    Detached,
+    /// To [`Request::Transfer`]: all of it is done.
+    Transferred(agent::Tally),
+    /// To [`Request::Exec`] and [`Request::Transfer`]: the agent could not do it; the VM lives on.
+    Refused(agent::Failure),
+    /// To [`Request::SetTtl`].
+    TtlSet,
     /// To any request: it could not be done.
     Failed(Failure),
 }
@@ -234,12 +340,16 @@ pub struct Status {
     pub vm_id: String,
     /// Process id of the VMM on the host.
     pub vmm_pid: u32,
-    /// Commands running.
-    pub execs_running: u32,
+    /// Commands and transfers under way.
+    pub calls_open: u32,
     /// Seconds since the VM was asked for.
     pub uptime_seconds: u64,
     /// Memory of the VMM that it shares with nothing, in KiB.
     pub private_kib: u64,
+    /// How guest code runs.
+    pub accelerator: Accelerator,
+    /// How the guest is reached.
+    pub execution_mode: ExecutionMode,
 }
 
 /// Why a shim could not do what it was asked for.
@@ -281,6 +391,14 @@ pub enum FailureCode {
     Stopped,
     /// The request came at the wrong moment, or too many at once.
     Refused,
+    /// Another workspace has this name.
+    NameTaken,
+    /// There is no such workspace, or it is being deleted.
+    WorkspaceGone,
+    /// Another process holds the workspace and does not let go of it.
+    WorkspaceHeld,
+    /// There is no command of this number.
+    CommandUnknown,
     /// Files, sockets or processes of the host failed.
     System,
 }

@@ -1,15 +1,33 @@
-//! Measures this machine: what a cold boot, a fork, a whole run and a command cost.
+//! Measures this machine: what a cold boot, a fork, a whole run, a command and a workspace cost.
+//!
+//! Whatever a measurement makes it removes again, also when it fails or is called off. It judges nothing.
 
+use std::ffi::OsString;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::process::Command;
 
+use self::figure::Samples;
+use self::trees::Trees;
+use self::workspaces::Workspaces;
+use crate::execution::Execution;
 use crate::{Code, Exec, Failure, LaunchRequest, Outcome, Output, Pyro, Shape, Vm};
+
+mod doomed;
+mod figure;
+mod forest;
+mod trees;
+mod workspaces;
+
+pub use self::figure::Figure;
 
 /// Cold boots take seconds: one for so many samples of the rest.
 const SAMPLES_PER_COLD_BOOT: u32 = 10;
+
+/// Longest command of a measurement: unpacking under emulation on a busy machine.
+const COMMAND_MS_MAX: u64 = 600_000;
 
 /// What was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -28,27 +46,6 @@ pub struct BenchReport {
     pub figures: Vec<Figure>,
 }
 
-/// One figure over its samples.
-#[derive(Clone, Debug, Serialize)]
-pub struct Figure {
-    /// What was measured.
-    pub name: &'static str,
-    /// Its unit.
-    pub unit: &'static str,
-    /// Median.
-    pub p50: f64,
-    /// 95th percentile.
-    pub p95: f64,
-    /// 99th percentile.
-    pub p99: f64,
-    /// Samples taken.
-    pub count: usize,
-}
-
-/// Samples of one figure.
-#[derive(Debug, Default)]
-struct Samples(Vec<f64>);
-
 #[derive(Debug, Default)]
 struct Collected {
     cold_boot: Samples,
@@ -58,16 +55,19 @@ struct Collected {
     command: Samples,
     exec: Samples,
     stop: Samples,
+    workspaces: Workspaces,
     idle: Samples,
     used: Samples,
     start: Samples,
 }
 
-/// Takes `samples` of everything, interleaved, so that a machine whose speed drifts spoils no ratio.
+/// Takes `samples` of everything, interleaved, so that a machine whose speed drifts spoils no ratio; with
+/// `trees` also of large trees, which takes minutes.
 pub async fn measure(
     pyro: &Pyro,
     environment: &str,
     samples: u32,
+    trees: bool,
     mut on_progress: impl FnMut(u64, u64, &str),
 ) -> Result<BenchReport, Failure> {
     let qemu = pyro.qemu()?;
@@ -85,8 +85,13 @@ pub async fn measure(
             collected.cold_boot.add(begun.elapsed());
         }
         one_vm(pyro, environment, &mut collected).await?;
+        collected.workspaces.sample(pyro, environment).await?;
         collected.run.add(whole_run(pyro, environment, &["true"]).await?);
         collected.start.add(process(pyro, &["--version"]).await?);
+    }
+    let mut figures = collected.figures();
+    if trees {
+        figures.extend(Trees::measure(pyro, environment, samples, &mut on_progress).await?.figures());
     }
     Ok(BenchReport {
         environment: environment.to_owned(),
@@ -94,13 +99,13 @@ pub async fn measure(
         vmm: qemu.version().to_string(),
         host_cpus: std::thread::available_parallelism().map_or(1, usize::from),
         samples,
-        figures: collected.figures(),
+        figures,
     })
 }
 
 impl Collected {
     fn figures(self) -> Vec<Figure> {
-        vec![
+        let mut figures = vec![
             self.start.figure("pyro --version, whole process", "ms"),
             self.cold_boot.figure("cold boot to the agent's answer", "ms"),
             self.fork.figure("template fork to the agent's answer", "ms"),
@@ -111,53 +116,34 @@ impl Collected {
             self.run.figure("pyro run ... -- true, whole process", "ms"),
             self.idle.figure("private memory of an idle VM", "MiB"),
             self.used.figure("private memory after two commands", "MiB"),
-        ]
+        ];
+        figures.extend(self.workspaces.figures());
+        figures
     }
-}
-
-impl Samples {
-    fn add(&mut self, duration: Duration) {
-        self.0.push(duration.as_secs_f64() * 1000.0);
-    }
-
-    fn figure(mut self, name: &'static str, unit: &'static str) -> Figure {
-        self.0.sort_by(f64::total_cmp);
-        Figure {
-            name,
-            unit,
-            p50: percentile(&self.0, 50),
-            p95: percentile(&self.0, 95),
-            p99: percentile(&self.0, 99),
-            count: self.0.len(),
-        }
-    }
-}
-
-/// The nearest-rank percentile of sorted values; zero of none.
-fn percentile(sorted: &[f64], percent: usize) -> f64 {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied().unwrap_or(0.0)
 }
 
 async fn one_vm(pyro: &Pyro, environment: &str, collected: &mut Collected) -> Result<(), Failure> {
     let mut vm = launch(pyro, environment).await?;
-    let step =
-        |name: &str| vm.timings().iter().filter(|(step, _)| step == name).map(|(_, us)| *us).sum::<u64>();
-    let fork: u64 = ["vmm_spawn", "vmm_ready", "state_load", "hello"].into_iter().map(step).sum();
-    collected.fork.add(Duration::from_micros(fork));
-    collected.launch.add(Duration::from_micros(step("launch")));
-    collected.idle.0.push(vm.private_kib().await? as f64 / 1024.0);
+    let fork = ["vmm_spawn", "vmm_ready", "state_load", "hello"];
+    collected.fork.add(fork.into_iter().map(|name| step(vm.timings(), name)).sum());
+    collected.launch.add(step(vm.timings(), "launch"));
+    collected.idle.add_value(vm.private_kib().await? as f64 / 1024.0);
     // The first command translates and loads what the later ones share: the figure is of a VM in use.
     exec_true(&mut vm).await?;
     let begun = Instant::now();
     let inside = exec_true(&mut vm).await?;
     collected.exec.add(begun.elapsed());
     collected.command.add(inside);
-    collected.used.0.push(vm.private_kib().await? as f64 / 1024.0);
+    collected.used.add_value(vm.private_kib().await? as f64 / 1024.0);
     let begun = Instant::now();
     vm.stop().await?;
     collected.stop.add(begun.elapsed());
     Ok(())
+}
+
+/// What a step of a start took.
+fn step(timings: &[(String, u64)], name: &str) -> Duration {
+    Duration::from_micros(timings.iter().filter(|(step, _)| step == name).map(|(_, us)| *us).sum())
 }
 
 async fn launch(pyro: &Pyro, environment: &str) -> Result<Vm, Failure> {
@@ -168,27 +154,49 @@ async fn launch(pyro: &Pyro, environment: &str) -> Result<Vm, Failure> {
 
 /// Runs `true`; gives what it took in the guest.
 pub(crate) async fn exec_true(vm: &mut Vm) -> Result<Duration, Failure> {
-    let mut execution = vm.exec(Exec {
-        argv: vec![b"true".to_vec()],
+    to_end(vm.exec(command(&["true"]))?).await
+}
+
+/// A command without input.
+fn command(argv: &[&str]) -> Exec {
+    Exec {
+        argv: argv.iter().map(|word| word.as_bytes().to_vec()).collect(),
         environment: Vec::new(),
         directory: None,
         user: None,
         terminal: None,
         stdin: false,
-        timeout_ms: Some(30_000),
-    })?;
+        timeout_ms: Some(COMMAND_MS_MAX),
+    }
+}
+
+/// Waits for a command that must succeed; gives what it took in the guest.
+async fn to_end(mut execution: Execution<'_>) -> Result<Duration, Failure> {
     loop {
         match execution.next().await? {
             Output::Exited(exited) if exited.outcome == Outcome::Code(0) => {
                 return Ok(Duration::from_micros(exited.duration_us));
             }
             Output::Exited(exited) => {
-                return Err(Failure::new(Code::System, "`true` failed in the guest")
+                return Err(Failure::new(Code::System, "a command of the measurement failed in the guest")
                     .because(format!("{:?}", exited.outcome)));
             }
-            Output::Stdout(_) | Output::Stderr(_) | Output::Room => {}
+            Output::Stdout(_) | Output::Stderr(_) | Output::Cut { .. } | Output::Room => {}
         }
     }
+}
+
+/// What tells this program, started again, to work where this one does.
+fn directories_of(pyro: &Pyro) -> Vec<(&'static str, OsString)> {
+    let config = &pyro.config;
+    let mut variables = vec![
+        ("PYRO_STATE_DIR", config.directories.state.clone().into_os_string()),
+        ("PYRO_CACHE_DIR", config.directories.cache.clone().into_os_string()),
+        ("PYRO_RUNTIME_DIR", config.directories.runtime.clone().into_os_string()),
+        ("PYRO_ACCELERATOR", config.accelerator.as_str().into()),
+    ];
+    variables.extend(config.vmm.iter().map(|vmm| ("PYRO_QEMU", vmm.clone().into())));
+    variables
 }
 
 async fn whole_run(pyro: &Pyro, environment: &str, command: &[&str]) -> Result<Duration, Failure> {
@@ -199,15 +207,10 @@ async fn whole_run(pyro: &Pyro, environment: &str, command: &[&str]) -> Result<D
 
 /// Runs this program with the same directories; gives what it took from start to end.
 async fn process(pyro: &Pyro, arguments: &[&str]) -> Result<Duration, Failure> {
-    let config = &pyro.config;
     let begun = Instant::now();
-    let output = Command::new(&config.program)
+    let output = Command::new(&pyro.config.program)
         .args(arguments)
-        .env("PYRO_STATE_DIR", &config.directories.state)
-        .env("PYRO_CACHE_DIR", &config.directories.cache)
-        .env("PYRO_RUNTIME_DIR", &config.directories.runtime)
-        .env("PYRO_ACCELERATOR", config.accelerator.as_str())
-        .envs(config.vmm.iter().map(|vmm| ("PYRO_QEMU", vmm)))
+        .envs(directories_of(pyro))
         .stdin(Stdio::null())
         .output()
         .await
@@ -218,20 +221,4 @@ async fn process(pyro: &Pyro, arguments: &[&str]) -> Result<Duration, Failure> {
     }
     Err(Failure::new(Code::System, format!("`pyro {}` failed", arguments.join(" ")))
         .because(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::percentile;
-
-    /// Percentiles are nearest-rank: a value that was really measured.
-    #[test]
-    fn percentiles_are_measured_values() {
-        let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
-        assert_eq!(
-            (percentile(&hundred, 50), percentile(&hundred, 95), percentile(&hundred, 99)),
-            (50.0, 95.0, 99.0)
-        );
-        assert_eq!((percentile(&[7.0], 99), percentile(&[], 50)), (7.0, 0.0));
-    }
 }

@@ -1,4 +1,4 @@
-//! A client's connection to a shim: handshake, calls, and one running command at a time.
+//! A client's connection to a shim: handshake, and one call at a time.
 
 use pyro_channel::{FrameReader, Outbox, outbox};
 use pyro_proto::hello::Hello;
@@ -23,29 +23,30 @@ pub(crate) struct Connection {
     streams: u32,
 }
 
-/// What comes from a running command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Bytes of its standard output.
-    Stdout(Vec<u8>),
-    /// Bytes of its standard error.
-    Stderr(Vec<u8>),
-    /// Its standard input takes more again, see [`Execution::stdin_room`].
-    Room,
-    /// It ended; nothing comes after this.
-    Exited(agent::Exited),
-}
-
-/// A running command. Dropping it leaves the command to the shim, which kills it when the connection goes.
+/// A call that is open: its data in both directions, its news, its end. Dropping it leaves the call to the
+/// shim, which ends it when the connection goes.
 #[derive(Debug)]
-pub struct Execution<'a> {
+pub(crate) struct Call<'a> {
     connection: &'a mut Connection,
     stream: StreamId,
-    stdin: SendWindow,
+    input: SendWindow,
     stdout: ReceiveWindow,
     stderr: ReceiveWindow,
-    /// Output handed out by the last [`Self::next`]: it counts as consumed when the next is asked for.
+    /// Data handed out by the last [`Self::next`]: it counts as consumed when the next is asked for.
     unconsumed: Option<(Channel, usize)>,
+}
+
+/// What comes of a call.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// Bytes of standard output or error.
+    Data(Channel, Vec<u8>),
+    /// There is more room for input again, see [`Call::room`].
+    Room,
+    /// Something happened.
+    Event(shim::Event),
+    /// The end; nothing comes behind it.
+    Reply(shim::Reply),
 }
 
 impl Connection {
@@ -80,24 +81,23 @@ impl Connection {
         request: &shim::Request,
         mut on_event: impl FnMut(shim::Event),
     ) -> Result<shim::Reply, Failure> {
-        let stream = self.open(request)?;
+        let mut call = self.call(request)?;
         loop {
-            let frame = self.next().await?;
-            match frame.kind {
-                Kind::Event if frame.stream == stream => on_event(decode(&frame.payload).map_err(lost)?),
-                Kind::Reply if frame.stream == stream => return decode(&frame.payload).map_err(lost),
-                _ => {}
+            match call.next().await? {
+                News::Event(event) => on_event(event),
+                News::Reply(reply) => return Ok(reply),
+                News::Data(..) | News::Room => {}
             }
         }
     }
 
-    /// Starts a command; its end comes from [`Execution::next`].
-    pub(crate) fn exec(&mut self, exec: agent::Exec) -> Result<Execution<'_>, Failure> {
-        let stream = self.open(&shim::Request::Exec(exec))?;
-        Ok(Execution {
+    /// Opens a call.
+    pub(crate) fn call(&mut self, request: &shim::Request) -> Result<Call<'_>, Failure> {
+        let stream = self.open(request)?;
+        Ok(Call {
             connection: self,
             stream,
-            stdin: SendWindow::default(),
+            input: SendWindow::default(),
             stdout: ReceiveWindow::default(),
             stderr: ReceiveWindow::default(),
             unconsumed: None,
@@ -138,9 +138,9 @@ impl Connection {
     }
 }
 
-impl Execution<'_> {
-    /// The command's next output or its end. May be dropped at any await without losing anything.
-    pub async fn next(&mut self) -> Result<Output, Failure> {
+impl Call<'_> {
+    /// What comes next. May be dropped at any await without losing anything.
+    pub(crate) async fn next(&mut self) -> Result<News, Failure> {
         self.settle()?;
         loop {
             let frame = self.connection.next().await?;
@@ -151,45 +151,43 @@ impl Execution<'_> {
                 Kind::Data => {
                     let (channel, bytes) = frame.as_data().map_err(lost)?;
                     self.unconsumed = Some((channel, bytes.len()));
-                    return Ok(match channel {
-                        Channel::Stderr => Output::Stderr(bytes.to_vec()),
-                        Channel::Stdout | Channel::Stdin => Output::Stdout(bytes.to_vec()),
-                    });
+                    return Ok(News::Data(channel, bytes.to_vec()));
                 }
                 Kind::Credit => {
                     let (_, bytes) = frame.as_credit().map_err(lost)?;
-                    self.stdin.grant(bytes).map_err(lost)?;
-                    return Ok(Output::Room);
+                    self.input.grant(bytes).map_err(lost)?;
+                    return Ok(News::Room);
                 }
-                Kind::Reply => return end_of(decode(&frame.payload).map_err(lost)?).map(Output::Exited),
+                Kind::Event => return Ok(News::Event(decode(&frame.payload).map_err(lost)?)),
+                Kind::Reply => return Ok(News::Reply(decode(&frame.payload).map_err(lost)?)),
                 _ => {}
             }
         }
     }
 
-    /// Bytes of standard input that may be sent now; [`Self::next`] tells when there is more room.
-    pub fn stdin_room(&self) -> usize {
-        self.stdin.available().min(DATA_BYTES_MAX)
+    /// Bytes of input that may be sent now; [`News::Room`] tells when there is more room.
+    pub(crate) fn room(&self) -> usize {
+        self.input.available().min(DATA_BYTES_MAX)
     }
 
-    /// Sends standard input, at most [`Self::stdin_room`] bytes.
-    pub fn send_stdin(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.stdin.spend(bytes.len());
+    /// Sends input, at most [`Self::room`] bytes.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.input.spend(bytes.len());
         self.connection.send(Frame::data(self.stream, Channel::Stdin, bytes))
     }
 
-    /// Ends standard input.
-    pub fn close_stdin(&mut self) -> Result<(), Failure> {
+    /// Ends the input.
+    pub(crate) fn close(&mut self) -> Result<(), Failure> {
         self.connection.send(Frame::eof(self.stream, Channel::Stdin))
     }
 
-    /// Resizes the terminal, signals or kills.
-    pub fn input(&mut self, input: agent::Input) -> Result<(), Failure> {
+    /// Resizes, signals or calls off.
+    pub(crate) fn steer(&mut self, input: agent::Input) -> Result<(), Failure> {
         let payload = encode(&input).map_err(lost)?;
         self.connection.send(Frame { stream: self.stream, kind: Kind::Input, payload })
     }
 
-    /// Lets as much more come as was handed out.
+    /// Grants room for what the caller has taken.
     fn settle(&mut self) -> Result<(), Failure> {
         let Some((channel, bytes)) = self.unconsumed.take() else { return Ok(()) };
         let window = match channel {
@@ -201,15 +199,6 @@ impl Execution<'_> {
             Some(grant) => self.connection.send(Frame::credit(self.stream, channel, grant)),
             None => Ok(()),
         }
-    }
-}
-
-fn end_of(reply: shim::Reply) -> Result<agent::Exited, Failure> {
-    match reply {
-        shim::Reply::Exec(agent::Reply::Exited(exited)) => Ok(exited),
-        shim::Reply::Exec(agent::Reply::Failed(failure)) => Err(failure.into()),
-        shim::Reply::Failed(failure) => Err(failure.into()),
-        other => Err(unexpected(&other)),
     }
 }
 

@@ -78,6 +78,38 @@ pub enum Code {
     DirectoryMissing,
     /// No such user or group in the guest.
     UserUnknown,
+    /// No such workspace, or it is being deleted.
+    WorkspaceUnknown,
+    /// The beginning of an id fits several workspaces.
+    WorkspaceAmbiguous,
+    /// The workspace does not run, and was not to be started.
+    WorkspaceStopped,
+    /// Another process makes, starts or ends the workspace.
+    WorkspaceHeld,
+    /// Another workspace has this name.
+    NameTaken,
+    /// The workspace's history has no command of this number.
+    CommandUnknown,
+    /// A path leads out of the workspace.
+    PathOutside,
+    /// A path is not there.
+    PathMissing,
+    /// A directory is where something else should go, or the other way round.
+    TypeConflict,
+    /// What was read has changed before it was written back.
+    ChangedMeanwhile,
+    /// A directory or archive of the host cannot be read, or not as a whole.
+    SourceUnusable,
+    /// An archive is damaged, or has entries that no workspace takes.
+    ArchiveRefused,
+    /// A patch cannot be read, or does not apply.
+    PatchUnusable,
+    /// Changes do not fit what the target has become.
+    Conflict,
+    /// Files that the host may run by itself were not allowed.
+    ExecutableFiles,
+    /// A place of the host cannot be written to, or is taken.
+    TargetUnusable,
     /// No space left on the host or in the guest.
     NoSpace,
     /// A directory or file of pyro's own cannot be used.
@@ -94,7 +126,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Code; 33] = [
+    pub const ALL: [Code; 49] = [
         Code::InvalidArgument,
         Code::NotSupported,
         Code::EnvironmentUnknown,
@@ -122,6 +154,22 @@ impl Code {
         Code::CommandNotExecutable,
         Code::DirectoryMissing,
         Code::UserUnknown,
+        Code::WorkspaceUnknown,
+        Code::WorkspaceAmbiguous,
+        Code::WorkspaceStopped,
+        Code::WorkspaceHeld,
+        Code::NameTaken,
+        Code::CommandUnknown,
+        Code::PathOutside,
+        Code::PathMissing,
+        Code::TypeConflict,
+        Code::ChangedMeanwhile,
+        Code::SourceUnusable,
+        Code::ArchiveRefused,
+        Code::PatchUnusable,
+        Code::Conflict,
+        Code::ExecutableFiles,
+        Code::TargetUnusable,
         Code::NoSpace,
         Code::StateUnusable,
         Code::StateDamaged,
@@ -165,6 +213,8 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+const HELD_REMEDY: &str = "run the command again in a moment; if it stays so, its VM runs under another PYRO_RUNTIME_DIR or XDG_RUNTIME_DIR";
+
 /// An error with everything behind it, in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -197,6 +247,68 @@ impl From<pyro_store::StoreError> for Failure {
     }
 }
 
+impl From<pyro_store::ResolveError> for Failure {
+    fn from(error: pyro_store::ResolveError) -> Self {
+        use pyro_store::ResolveError::{Ambiguous, Store, Unknown};
+        let text = error.to_string();
+        match error {
+            Store(error) => error.into(),
+            Unknown { close, .. } => {
+                let fix = match close.first() {
+                    Some(close) => format!("did you mean `{close}`? see `pyro workspace list`"),
+                    None => "list those that are there with `pyro workspace list`".to_owned(),
+                };
+                Failure::new(Code::WorkspaceUnknown, text).fix(fix)
+            }
+            Ambiguous { candidates, .. } => {
+                let candidates: Vec<&str> = candidates.iter().map(pyro_store::WorkspaceId::as_str).collect();
+                Failure::new(Code::WorkspaceAmbiguous, text)
+                    .because(candidates.join(", "))
+                    .fix("give more of the id, or the name")
+            }
+        }
+    }
+}
+
+impl From<pyro_store::RecordError> for Failure {
+    fn from(error: pyro_store::RecordError) -> Self {
+        use pyro_store::RecordError::{Gone, NameTaken, Store};
+        let text = error.to_string();
+        match error {
+            NameTaken(_) => {
+                Failure::new(Code::NameTaken, text).fix("choose another name, or delete the other workspace")
+            }
+            Gone(_) => Failure::new(Code::WorkspaceUnknown, text)
+                .fix("list those that are there with `pyro workspace list`"),
+            Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<pyro_store::ChangeError> for Failure {
+    fn from(error: pyro_store::ChangeError) -> Self {
+        match error {
+            pyro_store::ChangeError::Record(error) => error.into(),
+            pyro_store::ChangeError::Labels(error) => Failure::new(Code::InvalidArgument, error.to_string())
+                .fix("take some away with --clear-label"),
+        }
+    }
+}
+
+impl From<pyro_store::ClaimError> for Failure {
+    fn from(error: pyro_store::ClaimError) -> Self {
+        let text = chain(&error);
+        match error {
+            pyro_store::ClaimError::Record(error) => error.into(),
+            pyro_store::ClaimError::Held(_) => Failure::new(Code::WorkspaceHeld, text).fix(HELD_REMEDY),
+            pyro_store::ClaimError::File { .. } | pyro_store::ClaimError::Lock(_) => {
+                Failure::new(Code::StateUnusable, text)
+                    .fix("make the state directory writable, or point PYRO_STATE_DIR at one that is")
+            }
+        }
+    }
+}
+
 impl From<shim::Failure> for Failure {
     fn from(failure: shim::Failure) -> Self {
         use shim::FailureCode as From;
@@ -219,6 +331,14 @@ impl From<shim::Failure> for Failure {
             From::ArchiveDamaged => (Code::PullFailed, Some("pull again")),
             From::Expired => (Code::Expired, Some("give it longer with --ttl-seconds")),
             From::Stopped => (Code::Stopped, Some("run the command again")),
+            From::NameTaken => (Code::NameTaken, Some("choose another name, or delete the other workspace")),
+            From::WorkspaceGone => {
+                (Code::WorkspaceUnknown, Some("list those that are there with `pyro workspace list`"))
+            }
+            From::WorkspaceHeld => (Code::WorkspaceHeld, Some(HELD_REMEDY)),
+            From::CommandUnknown => {
+                (Code::CommandUnknown, Some("see `pyro workspace logs` for the numbers there are"))
+            }
             From::Refused | From::System => {
                 (Code::System, Some("run `pyro doctor` to see what this machine lacks"))
             }
@@ -246,7 +366,20 @@ impl From<agent::Failure> for Failure {
                 (Code::InvalidArgument, Some("shorten the command, or pass its data on standard input"))
             }
             From::NoSpace => (Code::NoSpace, Some("the guest's disk is full: free some space in it")),
-            From::ArchiveDamaged => (Code::PullFailed, Some("pull again")),
+            // The host checks archives before a guest sees them: this is the protocol's own trouble.
+            From::ArchiveDamaged => (Code::ArchiveRefused, Some("run the command again")),
+            From::PathOutside => (Code::PathOutside, Some("choose a path that stays below /workspace")),
+            From::PathMissing => {
+                (Code::PathMissing, Some("list what is there with `pyro workspace file list`"))
+            }
+            From::TypeConflict => (
+                Code::TypeConflict,
+                Some("remove what is there first, or choose another path; nothing was changed"),
+            ),
+            From::Changed => (Code::ChangedMeanwhile, Some("nothing was changed; run the command again")),
+            From::Canceled => {
+                (Code::Interrupted, Some("nothing was changed; run the command again when you like"))
+            }
             From::DiskMissing | From::Refused | From::System => {
                 (Code::System, Some("run `pyro doctor` to see what this machine lacks"))
             }
@@ -303,6 +436,10 @@ mod tests {
             From::ArchiveDamaged,
             From::Expired,
             From::Stopped,
+            From::NameTaken,
+            From::WorkspaceGone,
+            From::WorkspaceHeld,
+            From::CommandUnknown,
             From::Refused,
             From::System,
         ];
@@ -319,6 +456,11 @@ mod tests {
             Kind::NoSpace,
             Kind::DiskMissing,
             Kind::ArchiveDamaged,
+            Kind::PathOutside,
+            Kind::PathMissing,
+            Kind::TypeConflict,
+            Kind::Changed,
+            Kind::Canceled,
             Kind::Refused,
             Kind::System,
         ];

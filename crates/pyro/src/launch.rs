@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use pyro_image::{Hold, InstalledEnvironment};
+use pyro_image::Hold;
 use pyro_proto::agent;
 use pyro_proto::shim::{Accelerator, HostPath, Machine, Purpose, Start, Started};
 use pyro_store::VmId;
 
-use crate::connection::Execution;
+use crate::execution::Execution;
 use crate::identity::{new_id, run_as};
 use crate::limits::TEMPLATE_REMAKES_MAX;
 use crate::supervisor::Supervisor;
@@ -35,6 +35,8 @@ pub enum Notice<'a> {
         /// The VM's id.
         vm_id: &'a str,
     },
+    /// A workspace is filled.
+    Seeding,
 }
 
 /// A VM that is up. Dropping it ends the VM soon after; [`Vm::stop`] waits until nothing of it is left.
@@ -48,6 +50,16 @@ pub struct Vm {
     _environment: Hold,
 }
 
+/// A VM that a shim has brought up.
+#[derive(Debug)]
+pub(crate) struct UpVm {
+    pub(crate) supervisor: Supervisor,
+    pub(crate) id: VmId,
+    pub(crate) started: Started,
+    /// What each step took, in microseconds.
+    pub(crate) timings: Vec<(String, u64)>,
+}
+
 impl Pyro {
     /// Brings a VM up.
     pub async fn launch(
@@ -59,50 +71,56 @@ impl Pyro {
         let environment = self.installed(&request.environment)?;
         let hold = environment.hold().map_err(crate::environments::image_failure)?;
         let guest = self.guest(&environment, request.shape).await?;
+        let start = |id: &VmId| {
+            let purpose = Purpose::Run {
+                template: HostPath::from(guest.template.as_path()),
+                template_key: guest.key.as_str().to_owned(),
+                base: HostPath::from(guest.base.as_path()),
+                blank: HostPath::from(guest.blank.as_path()),
+            };
+            let mut start = self.start(id, &guest.environment, guest.machine.clone(), purpose);
+            start.ttl_seconds = request.ttl_seconds;
+            start
+        };
+        let up = self.bring_up(&guest, begun, start, &mut on_notice).await?;
+        let accelerator = guest.accelerator();
+        let UpVm { supervisor, id, started, timings } = up;
+        Ok(Vm { supervisor, id, accelerator, started, timings, _environment: hold })
+    }
+
+    /// Starts a shim that forks a guest's template. The template is made first where it is missing, and made
+    /// anew where it turns out unusable.
+    pub(crate) async fn bring_up(
+        &self,
+        guest: &Guest,
+        begun: Instant,
+        start: impl Fn(&VmId) -> Start,
+        on_notice: &mut impl FnMut(Notice<'_>),
+    ) -> Result<UpVm, Failure> {
+        let micros = |d: std::time::Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
         let mut remakes = 0;
         loop {
             if !guest.has_template() {
                 on_notice(Notice::MakingTemplate);
-                self.make_template(&guest).await?;
+                self.make_template(guest).await?;
             }
             let (seen, prepared) = (place::identity(&guest.template), begun.elapsed());
-            match self.fork(&guest, &environment, request.ttl_seconds, &mut on_notice).await {
-                Ok((supervisor, id, started)) => {
-                    let micros = |d: std::time::Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
+            let id = new_id()?;
+            on_notice(Notice::Starting { vm_id: id.as_str() });
+            match Supervisor::start(&self.config.program, start(&id), |_| {}).await {
+                Ok((supervisor, started)) => {
                     let mut timings = vec![("plan".to_owned(), micros(prepared))];
                     timings.extend(started.timings.iter().cloned());
                     timings.push(("launch".to_owned(), micros(begun.elapsed())));
-                    let accelerator = guest.accelerator();
-                    return Ok(Vm { supervisor, id, accelerator, started, timings, _environment: hold });
+                    return Ok(UpVm { supervisor, id, started, timings });
                 }
                 Err(failure) if failure.code == Code::TemplateUnusable && remakes < TEMPLATE_REMAKES_MAX => {
                     remakes += 1;
-                    self.discard_template(&guest, seen).await?;
+                    self.discard_template(guest, seen).await?;
                 }
                 Err(failure) => return Err(failure),
             }
         }
-    }
-
-    async fn fork(
-        &self,
-        guest: &Guest,
-        environment: &InstalledEnvironment,
-        ttl_seconds: Option<u64>,
-        on_notice: &mut impl FnMut(Notice<'_>),
-    ) -> Result<(Supervisor, VmId, Started), Failure> {
-        let id = new_id()?;
-        on_notice(Notice::Starting { vm_id: id.as_str() });
-        let purpose = Purpose::Run {
-            template: HostPath::from(guest.template.as_path()),
-            template_key: guest.key.as_str().to_owned(),
-            base: HostPath::from(environment.rootfs().as_path()),
-            blank: HostPath::from(guest.blank.as_path()),
-        };
-        let mut start = self.start(&id, &guest.environment, guest.machine.clone(), purpose);
-        start.ttl_seconds = ttl_seconds;
-        let (supervisor, started) = Supervisor::start(&self.config.program, start, |_| {}).await?;
-        Ok((supervisor, id, started))
     }
 
     /// What every shim is told.

@@ -11,6 +11,7 @@ mod config;
 mod connection;
 pub mod doctor;
 mod environments;
+mod execution;
 mod failure;
 mod host;
 mod identity;
@@ -20,19 +21,26 @@ mod prune;
 mod shape;
 mod supervisor;
 mod template;
+mod workspace;
 
 use pyro_store::{Durability, Store};
 
 pub use capture::Capture;
 pub use config::{AcceleratorChoice, Config};
-pub use connection::{Execution, Output};
 pub use environments::{Catalog, CatalogEntry, Environment, PullPhase, PullProgress};
+pub use execution::{Execution, Output};
 pub use failure::{Code, Failure};
 pub use launch::{LaunchRequest, Notice, Vm};
 pub use pyro_image::Cancel;
 pub use pyro_proto::agent::{Exec, Exited, Input, Outcome, Terminal, TerminalSize};
 pub use pyro_store::Directories;
+pub use pyro_sync::source::{GitRules, user_excludes};
 pub use shape::{Shape, parse_seconds};
+pub use workspace::{
+    Applied, AppliedPath, ApplyRequest, CreateRequest, Diff, DiffRequest, Exported, FileEntry, FileRead,
+    GuestPath, HistoryEntry, KeptOutput, LeftOut, Patched, Progress, Pushed, Seed, SeedInfo, SeedRules,
+    Source, Starting, UpdateRequest, WORKSPACE, Workspace, WorkspaceInfo, WorkspaceSummary,
+};
 
 /// One user's pyro on this machine.
 #[derive(Debug)]

@@ -36,7 +36,10 @@ impl Pyro {
         pyro_image::list(&self.cache())
             .into_iter()
             .filter_map(|(_, installed)| installed.ok())
-            .filter_map(|environment| Some(family(&self.kit(&environment).ok()?, &environment, &vmm)))
+            .filter_map(|environment| {
+                let digest = environment.manifest().rootfs.digest.to_string();
+                Some(family(&self.kit(&environment).ok()?, &digest, &vmm))
+            })
             .collect()
     }
 }

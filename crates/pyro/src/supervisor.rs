@@ -25,18 +25,20 @@ pub(crate) struct Supervisor {
 /// The shim's process, and the socket that it lives by.
 #[derive(Debug)]
 struct Process {
-    child: Child,
+    /// `None` once the shim was let go of.
+    child: Option<Child>,
     socket: std::os::unix::net::UnixStream,
 }
 
 impl Drop for Process {
     /// Work that was called off is dropped, not awaited: this is where it ends before its caller goes on.
     fn drop(&mut self) {
+        let Some(child) = &mut self.child else { return };
         let _ = self.socket.shutdown(Shutdown::Both);
         let deadline = Instant::now() + SHIM_DROP_SECONDS_MAX;
-        while let Ok(None) = self.child.try_wait() {
+        while let Ok(None) = child.try_wait() {
             if Instant::now() > deadline {
-                let _ = self.child.start_kill();
+                let _ = child.start_kill();
                 return;
             }
             std::thread::sleep(SHIM_DROP_POLL);
@@ -61,7 +63,7 @@ impl Supervisor {
             .current_dir("/")
             .spawn()
             .map_err(cannot_start)?;
-        let process = Process { child, socket: ours.try_clone().map_err(cannot_start)? };
+        let process = Process { child: Some(child), socket: ours.try_clone().map_err(cannot_start)? };
         ours.set_nonblocking(true).map_err(cannot_start)?;
         let connection = Connection::greet(UnixStream::from_std(ours).map_err(cannot_start)?).await?;
         let mut supervisor = Supervisor { connection, process };
@@ -73,6 +75,12 @@ impl Supervisor {
             }
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Lets go of the shim: it lives on as its VM does, and this is one client of many.
+    pub(crate) fn detach(mut self) -> Connection {
+        self.process.child = None;
+        self.connection
     }
 
     /// Memory of the VMM that it shares with nothing, in KiB.
@@ -104,7 +112,9 @@ impl Supervisor {
     pub(crate) async fn ended(&mut self) {
         let gone = async {
             self.connection.closed().await;
-            let _ = self.process.child.wait().await;
+            if let Some(child) = &mut self.process.child {
+                let _ = child.wait().await;
+            }
         };
         if tokio::time::timeout(SHIM_END_SECONDS_MAX, gone).await.is_err() {
             self.kill().await;
@@ -113,8 +123,10 @@ impl Supervisor {
 
     /// Its VM dies with it, and what it leaves the next command removes.
     async fn kill(&mut self) {
-        let _ = self.process.child.start_kill();
-        let _ = self.process.child.wait().await;
+        if let Some(child) = &mut self.process.child {
+            let _ = child.start_kill();
+            let _ = child.wait().await;
+        }
     }
 }
 

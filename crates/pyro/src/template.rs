@@ -25,7 +25,17 @@ pub(crate) struct Guest {
     pub(crate) key: TemplateKey,
     pub(crate) template: PathBuf,
     pub(crate) base: PathBuf,
+    pub(crate) base_digest: String,
     pub(crate) blank: PathBuf,
+}
+
+/// A root image that guests stand on.
+#[derive(Debug)]
+pub(crate) struct Root {
+    /// The environment it is, or was, of.
+    pub(crate) environment: String,
+    pub(crate) image: PathBuf,
+    pub(crate) digest: String,
 }
 
 impl Guest {
@@ -45,34 +55,43 @@ impl Pyro {
         environment: &InstalledEnvironment,
         shape: Shape,
     ) -> Result<Guest, Failure> {
+        let root = Root {
+            environment: environment.name().to_string(),
+            image: environment.rootfs(),
+            digest: environment.manifest().rootfs.digest.to_string(),
+        };
+        self.guest_on(root, self.kit(environment)?, shape).await
+    }
+
+    /// The same for a root image that need not be an environment's any more.
+    pub(crate) async fn guest_on(&self, root: Root, kit: GuestKit, shape: Shape) -> Result<Guest, Failure> {
         let qemu = self.qemu()?;
-        let kit = self.kit(environment)?;
         let accelerator = self.proven_accelerator(&qemu, &kit).await?;
         let blank = self.blank_disk()?;
         let vmm = format!("qemu {}", qemu.version());
         let vmm_shape =
             pyro_vmm::Shape::new(vmm_accelerator(accelerator), shape.vcpu_count.into(), shape.memory_mib)
                 .map_err(|error| Failure::new(Code::InvalidArgument, chain(&error)))?;
-        let (kit_digest, base_digest) =
-            (kit.digest.to_string(), environment.manifest().rootfs.digest.to_string());
+        let kit_digest = kit.digest.to_string();
         let parts = [
             ("kit", kit_digest.as_str()),
-            ("base", base_digest.as_str()),
+            ("base", root.digest.as_str()),
             ("blank", BLANK_RECIPE),
             ("release", RELEASE),
         ];
         let key = TemplateKey::new(&KeyInputs { shape: vmm_shape, vmm: &vmm, parts: &parts });
         Ok(Guest {
-            environment: environment.name().to_string(),
+            environment: root.environment,
             template: self
                 .config
                 .directories
                 .templates()
-                .join(place::family(&kit, environment, &vmm))
+                .join(place::family(&kit, &root.digest, &vmm))
                 .join(key.as_str()),
             key,
             machine: machine(&qemu, &kit, accelerator, shape),
-            base: environment.rootfs(),
+            base: root.image,
+            base_digest: root.digest,
             blank,
         })
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   Run           fork ─ hello ─ prepare ─► running
+//!   Workspace     fork ─ hello ─ prepare ─► running, with a disk that is kept
 //!   MakeTemplate  boot ─ hello ─ warm ─ save ─► done
 //!   WriteRoot     boot ─ hello ─ write ─► done
 //!   Probe         boot ─ hello ─► done
@@ -13,7 +14,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use pyro_proto::agent::{self, DISK_ARCHIVE, DISK_BASE, DISK_IMAGE, DISK_SCRATCH};
+use pyro_proto::agent::{self, DISK_ARCHIVE, DISK_BASE, DISK_IMAGE, DISK_SCRATCH, WorkspaceDisk};
 use pyro_proto::shim::{Event, Failure, FailureCode, Phase, Purpose, Start};
 use pyro_store::VmPlace;
 use pyro_vmm::{Disk, Draft, Flush, Image, Machine, Template, TemplateKey, Vm, Vmm};
@@ -25,6 +26,7 @@ use crate::limits::{
 };
 use crate::link::{AgentLink, LinkError};
 use crate::timeline::Timeline;
+use crate::workspace::Opened;
 
 /// How a start ended well.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub(crate) struct Bringup<'a, M> {
     pub(crate) vmm: &'a M,
     pub(crate) start: &'a Start,
     pub(crate) place: &'a VmPlace,
+    /// The workspace that the VM is for, if it is for one.
+    pub(crate) workspace: Option<&'a Opened>,
     pub(crate) timeline: &'a mut Timeline,
     /// News for the starter.
     pub(crate) tell: &'a mut dyn FnMut(Event),
@@ -66,6 +70,19 @@ impl<M: Vmm> Bringup<'_, M> {
                 self.fork(&template.to_path(), template_key, disks)
                     .await
                     .map(|guest| Up::Running(Box::new(guest)))
+            }
+            Purpose::Workspace(order) => {
+                let workspace = self
+                    .workspace
+                    .ok_or_else(|| failure(FailureCode::System, "the VM's workspace is not held"))?;
+                let disks = vec![base_disk(&workspace.base)?, workspace_disk(workspace)?];
+                let mut guest = self.fork(&order.template.to_path(), &order.template_key, disks).await?;
+                if workspace.disk == WorkspaceDisk::Empty {
+                    // What makes it a workspace must be on the disk before anybody is told that it is one.
+                    guest.ask("write its disk", PREPARE_SECONDS_MAX, &agent::Request::Sync, |_| {}).await?;
+                    self.timeline.step("sync");
+                }
+                Ok(Up::Running(Box::new(guest)))
             }
             Purpose::MakeTemplate { template, template_key, base, blank } => {
                 let disks = vec![base_disk(&base.to_path())?, self.scratch_disk(&blank.to_path())?];
@@ -204,21 +221,17 @@ impl<M: Vmm> Bringup<'_, M> {
     fn scratch_disk(&self, blank: &Path) -> Result<Disk, Failure> {
         crate::room::check(&self.place.disks)?;
         let overlay = self.place.scratch();
-        let bytes =
-            std::fs::metadata(blank).map_err(|error| system("the blank disk cannot be used", &error))?.len();
-        pyro_vmm::create_disposable_overlay(&overlay, bytes)
+        pyro_vmm::create_disposable_overlay(&overlay, blank_bytes(blank)?)
             .map_err(|error| system("the VM's disk could not be made", &error))?;
         disk(DISK_SCRATCH, Image::Overlay { overlay, backing: blank.to_owned() })
     }
 
     fn identity(&self) -> Result<agent::Prepare, Failure> {
-        let machine_id: [u8; 16] = random()?;
-        Ok(agent::Prepare {
-            entropy: random()?,
-            realtime_ns: realtime_ns(),
-            hostname: self.start.vm_id.clone(),
-            machine_id: machine_id.iter().map(|byte| format!("{byte:02x}")).collect(),
-        })
+        let (hostname, machine_id, workspace) = match self.workspace {
+            Some(opened) => (opened.hostname.clone(), opened.machine_id(), opened.disk),
+            None => (self.start.vm_id.clone(), random_machine_id()?, WorkspaceDisk::Plain),
+        };
+        Ok(agent::Prepare { entropy: random()?, realtime_ns: realtime_ns(), hostname, machine_id, workspace })
     }
 }
 
@@ -269,11 +282,34 @@ async fn watched<V: Vm, T>(
     }
 }
 
+/// The disk of a workspace: everything on it that the guest was told is stored, is.
+fn workspace_disk(workspace: &Opened) -> Result<Disk, Failure> {
+    crate::room::check(&workspace.claim.place.directory)?;
+    let overlay = workspace.claim.place.disk();
+    if workspace.disk != WorkspaceDisk::Existing {
+        pyro_vmm::create_overlay(&overlay, blank_bytes(&workspace.blank)?)
+            .map_err(|error| system("the workspace's disk could not be made", &error))?;
+    }
+    let image = Image::Overlay { overlay, backing: workspace.blank.clone() };
+    Ok(Disk { flush: Flush::Honored, ..disk(DISK_SCRATCH, image)? })
+}
+
+fn blank_bytes(blank: &Path) -> Result<u64, Failure> {
+    let metadata =
+        std::fs::metadata(blank).map_err(|error| system("the blank disk cannot be used", &error))?;
+    Ok(metadata.len())
+}
+
+fn random_machine_id() -> Result<String, Failure> {
+    let bytes: [u8; 16] = random()?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 fn base_disk(path: &Path) -> Result<Disk, Failure> {
     disk(DISK_BASE, Image::ReadOnly(path.to_owned()))
 }
 
-/// None of these disks outlives its VM with anything acknowledged on it: what is kept is synced by its owner.
+/// A disk that does not outlive its VM with anything acknowledged on it: what is kept is synced by its owner.
 fn disk(serial: &str, image: Image) -> Result<Disk, Failure> {
     let serial = serial.parse().map_err(|error| system("the machine cannot be built", &error))?;
     Ok(Disk { serial, image, flush: Flush::Ignored })

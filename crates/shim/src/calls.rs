@@ -1,51 +1,19 @@
-//! The calls that a shim relays between its clients and the agent: who owns which stream, what may
-//! still flow, and until when the guest has to answer. Pure: no I/O, no clock.
+//! The calls that a shim relays between its clients and the agent: who owns which stream, and until
+//! when the guest has to answer. Pure: no I/O, no clock.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use pyro_proto::window::ReceiveWindow;
-use pyro_proto::{Channel, StreamId};
+use pyro_proto::StreamId;
 use tokio::time::Instant;
 
-/// Number of a client connection, never used twice.
-pub(crate) type ClientId = u64;
-
-/// One relayed call.
-#[derive(Debug)]
-pub(crate) struct Call {
-    /// Who opened it; `None` once that client has left.
-    pub(crate) owner: Option<(ClientId, StreamId)>,
-    /// When the guest must have answered.
-    pub(crate) deadline: Option<Instant>,
-    /// Whether the client may still send standard input.
-    pub(crate) takes_input: bool,
-    stdin: ReceiveWindow,
-    stdout: ReceiveWindow,
-    stderr: ReceiveWindow,
-}
+use crate::call::{Call, ClientId, Owner};
 
 /// All calls open now, by the agent's stream.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     by_agent: HashMap<StreamId, Call>,
-    by_client: HashMap<(ClientId, StreamId), StreamId>,
-}
-
-impl Call {
-    /// The window of a channel, seen from its receiving side.
-    pub(crate) fn window(&mut self, channel: Channel) -> &mut ReceiveWindow {
-        match channel {
-            Channel::Stdin => &mut self.stdin,
-            Channel::Stdout => &mut self.stdout,
-            Channel::Stderr => &mut self.stderr,
-        }
-    }
-
-    /// Whether the client's slowness, not the guest's, may be what keeps the command's end away.
-    fn is_held_up_by_client(&self) -> bool {
-        self.owner.is_some() && (self.stdout.is_narrow() || self.stderr.is_narrow())
-    }
+    by_client: HashMap<Owner, StreamId>,
 }
 
 impl Calls {
@@ -55,34 +23,21 @@ impl Calls {
     }
 
     /// Whether a client has a call open on this stream.
-    pub(crate) fn has(&self, client: ClientId, stream: StreamId) -> bool {
-        self.by_client.contains_key(&(client, stream))
+    pub(crate) fn has(&self, owner: Owner) -> bool {
+        self.by_client.contains_key(&owner)
     }
 
     /// Enters a call.
-    pub(crate) fn open(
-        &mut self,
-        agent: StreamId,
-        client: ClientId,
-        stream: StreamId,
-        deadline: Option<Instant>,
-        takes_input: bool,
-    ) {
-        let call = Call {
-            owner: Some((client, stream)),
-            deadline,
-            takes_input,
-            stdin: ReceiveWindow::default(),
-            stdout: ReceiveWindow::default(),
-            stderr: ReceiveWindow::default(),
-        };
+    pub(crate) fn open(&mut self, agent: StreamId, call: Call) {
+        if let Some(owner) = call.owner {
+            self.by_client.insert(owner, agent);
+        }
         self.by_agent.insert(agent, call);
-        self.by_client.insert((client, stream), agent);
     }
 
     /// The agent's side of a client's call.
-    pub(crate) fn of_client(&mut self, client: ClientId, stream: StreamId) -> Option<(StreamId, &mut Call)> {
-        let agent = *self.by_client.get(&(client, stream))?;
+    pub(crate) fn of_client(&mut self, owner: Owner) -> Option<(StreamId, &mut Call)> {
+        let agent = *self.by_client.get(&owner)?;
         self.by_agent.get_mut(&agent).map(|call| (agent, call))
     }
 
@@ -100,6 +55,13 @@ impl Calls {
         Some(call)
     }
 
+    /// Lets a call go on without its client; gives who that was.
+    pub(crate) fn detach(&mut self, agent: StreamId) -> Option<Owner> {
+        let owner = self.by_agent.get_mut(&agent)?.owner.take()?;
+        self.by_client.remove(&owner);
+        Some(owner)
+    }
+
     /// Takes note that a client left; gives its calls, which stay until the agent ends them.
     pub(crate) fn orphan(&mut self, client: ClientId) -> Vec<StreamId> {
         let mut orphans = Vec::new();
@@ -114,7 +76,7 @@ impl Calls {
     }
 
     /// Every owner of an open call.
-    pub(crate) fn owners(&self) -> impl Iterator<Item = (ClientId, StreamId)> + '_ {
+    pub(crate) fn owners(&self) -> impl Iterator<Item = Owner> + '_ {
         self.by_client.keys().copied()
     }
 
@@ -140,20 +102,42 @@ impl Calls {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::Transfer;
+    use crate::limits::{EXEC_FLUSH_SECONDS_MAX, TRANSFER_IDLE_SECONDS_MAX};
+    use pyro_proto::Channel;
     use pyro_proto::limits::WINDOW_BYTES;
 
+    fn exec(client: ClientId, deadline: Option<Instant>) -> Call {
+        Call::exec((client, StreamId(5)), (None, false), true, deadline)
+    }
+
     /// A client that left keeps no call, and its calls keep no client.
-    #[test]
-    fn orphans_lose_their_owner() {
+    #[tokio::test]
+    async fn orphans_lose_their_owner() {
         let mut calls = Calls::default();
-        calls.open(StreamId(1), 7, StreamId(5), None, true);
-        calls.open(StreamId(2), 8, StreamId(5), None, true);
+        calls.open(StreamId(1), exec(7, None));
+        calls.open(StreamId(2), exec(8, None));
         assert_eq!(calls.orphan(7), [StreamId(1)]);
-        assert!(!calls.has(7, StreamId(5)) && calls.has(8, StreamId(5)));
+        assert!(!calls.has((7, StreamId(5))) && calls.has((8, StreamId(5))));
         assert!(calls.of_agent(StreamId(1)).unwrap().owner.is_none());
         assert_eq!(calls.owners().collect::<Vec<_>>(), [(8, StreamId(5))]);
         assert!(calls.close(StreamId(1)).is_some());
         assert_eq!(calls.len(), 1);
+    }
+
+    /// A command that has ended at its limit has the time to get a gigabyte onto the disk.
+    #[tokio::test]
+    async fn what_was_written_is_waited_for() {
+        let now = Instant::now();
+        let mut calls = Calls::default();
+        calls.open(StreamId(1), exec(7, Some(now)));
+        let call = calls.of_agent(StreamId(1)).unwrap();
+        call.end_output(Channel::Stdout).unwrap().unwrap();
+        call.await_flush(now);
+        assert_eq!(call.deadline, Some(now), "it still runs");
+        call.end_output(Channel::Stderr).unwrap().unwrap();
+        call.await_flush(now);
+        assert_eq!(calls.next_deadline(), Some(now + EXEC_FLUSH_SECONDS_MAX));
     }
 
     /// A guest is late only when nobody else holds it up.
@@ -162,11 +146,25 @@ mod tests {
         let now = Instant::now();
         let recheck = Duration::from_secs(1);
         let mut calls = Calls::default();
-        calls.open(StreamId(1), 7, StreamId(5), Some(now), true);
+        calls.open(StreamId(1), exec(7, Some(now)));
         calls.of_agent(StreamId(1)).unwrap().window(Channel::Stdout).receive(WINDOW_BYTES as usize).unwrap();
         assert!(!calls.is_overdue(now, recheck));
         assert_eq!(calls.next_deadline(), Some(now + recheck));
         calls.orphan(7);
         assert!(calls.is_overdue(now + recheck, recheck));
+    }
+
+    /// A push whose client sends nothing waits for it; once all is sent, it is the guest's turn.
+    #[tokio::test]
+    async fn a_push_waits_for_its_client_alone() {
+        let now = Instant::now();
+        let mut calls = Calls::default();
+        let mut call = Call::transfer((7, StreamId(5)), Transfer::Push);
+        call.flow(now);
+        calls.open(StreamId(1), call);
+        let late = now + TRANSFER_IDLE_SECONDS_MAX;
+        assert!(!calls.is_overdue(late, Duration::ZERO));
+        calls.of_agent(StreamId(1)).unwrap().takes_input = false;
+        assert!(calls.is_overdue(late, Duration::ZERO));
     }
 }

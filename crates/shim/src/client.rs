@@ -10,7 +10,7 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::calls::ClientId;
+use crate::call::ClientId;
 use crate::limits::{CLIENT_QUEUE_BYTES_MAX, HELLO_SECONDS_MAX};
 
 /// What clients send the driver.
@@ -22,6 +22,19 @@ pub(crate) enum ClientEvent {
     Frame(ClientId, Frame),
     /// It left, or broke the protocol.
     Left(ClientId),
+}
+
+impl ClientEvent {
+    /// Whether a client wants to know if the VM is well. A VMM that was just killed must not be called well
+    /// because nobody has noticed yet: what the client asks for next would be lost with it.
+    pub(crate) fn asks_for_status(&self) -> bool {
+        match self {
+            ClientEvent::Frame(_, frame) if frame.kind == Kind::Open => {
+                matches!(decode::<shim::Request>(&frame.payload), Ok(shim::Request::Status))
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The way to a client.

@@ -8,56 +8,85 @@
 //!
 //! It relays calls with their streams renumbered, counts what the guest sends against what it was
 //! allowed, and decides when the VM's life is over. It never waits for a peer: what cannot be sent now is
-//! queued within a bound, and a peer that overruns a bound is dropped.
+//! queued within a bound, and a peer that overruns a bound is dropped. (It waits for the VMM alone, within QMP's
+//! bound, when a client asks whether the VM is well.) The history of a workspace is written
+//! in this task as well ([`crate::recorder`]).
+
+mod commands;
+mod from_clients;
+mod from_guest;
+mod transfers;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use pyro_proto::shim::{Failure, FailureCode, Reply, Request, Status};
-use pyro_proto::window::WindowError;
-use pyro_proto::{Channel, Frame, Kind, StreamId, agent, decode, encode};
+use pyro_proto::shim::{Accelerator, ExecutionMode, Failure, FailureCode, Reply, Status};
+use pyro_proto::{Channel, Frame, Kind, StreamId, agent, encode};
+use pyro_store::VmId;
 use pyro_vmm::Vm;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::calls::{Calls, ClientId};
+use crate::call::{ClientId, Owner, Work};
+use crate::calls::Calls;
 use crate::client::{Client, ClientEvent, reply};
-use crate::failure::{link_failed, vm_ended};
-use crate::limits::{
-    CLIENTS_MAX, EXEC_GRACE_SECONDS, EXEC_SECONDS_MAX, EXEC_STALLED_RECHECK, LAST_WORDS_SECONDS_MAX,
-};
-use crate::link::{AgentLink, LinkError};
+use crate::failure::{failure, link_failed, vm_ended};
+use crate::followers::Followers;
+use crate::lifetime::Lifetime;
+use crate::limits::{EXEC_STALLED_RECHECK, LAST_WORDS_SECONDS_MAX, VMM_GONE_SECONDS_MAX};
+use crate::link::AgentLink;
 use crate::process::private_kib;
+use crate::recorder::Recorder;
 use crate::signals::Signals;
+use crate::turns::Turns;
+
+use transfers::Waiting;
 
 /// A VM that is up.
 #[derive(Debug)]
 pub(crate) struct Driver<V> {
-    pub(crate) vm_id: String,
+    pub(crate) vm_id: VmId,
+    pub(crate) accelerator: Accelerator,
     pub(crate) vm: V,
     pub(crate) link: AgentLink,
-    /// Whose leaving ends the VM.
-    pub(crate) starter: ClientId,
+    /// Whose leaving ends the VM, if anybody's.
+    pub(crate) starter: Option<ClientId>,
     pub(crate) born: Instant,
-    pub(crate) dies: Option<Instant>,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) session: Option<Session>,
     pub(crate) calls: Calls,
     pub(crate) clients: HashMap<ClientId, Client>,
+    pub(crate) followers: Followers,
+    pub(crate) transfers: Turns<Waiting>,
+}
+
+/// The workspace of a VM.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) recorder: Recorder,
+    /// Whether it exists; before, it is to be seeded.
+    pub(crate) is_ready: bool,
+    /// Its seeding has begun.
+    pub(crate) is_seeding: bool,
 }
 
 /// Who is still there when a VM's life is over.
 #[derive(Debug)]
-pub(crate) struct End {
+pub(crate) struct End<V> {
+    pub(crate) vm: V,
+    pub(crate) link: AgentLink,
     /// Who asked for it and waits to hear that it is done.
-    pub(crate) stopper: Option<Stopper>,
-    /// Every client; open calls have had their replies.
+    pub(crate) stopper: Option<Owner>,
+    /// Why it is over.
+    pub(crate) failure: Failure,
+    /// Whether the guest is well and may be asked to write its disk out.
+    pub(crate) is_well: bool,
+    /// Whether its workspace, if it has one, exists.
+    pub(crate) is_ready: bool,
+    /// Calls that are not answered yet: those of a workspace that will not be.
+    pub(crate) unanswered: Vec<Owner>,
+    /// Every client.
     pub(crate) clients: HashMap<ClientId, Client>,
-}
-
-/// A call of `Stop`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Stopper {
-    pub(crate) client: ClientId,
-    pub(crate) stream: StreamId,
 }
 
 /// A peer that has to go.
@@ -66,59 +95,92 @@ enum Fault {
     Guest(Failure),
 }
 
+/// Why a VM's life is over.
+enum Over {
+    /// It was decided; the guest is well.
+    Asked(Failure),
+    /// Something failed.
+    Failed(Failure),
+}
+
 impl<V: Vm> Driver<V> {
-    /// Runs the VM until its life is over; every open call has its reply then.
+    /// Runs the VM until its life is over. Every open call has its reply then, unless its workspace never came
+    /// to be.
     pub(crate) async fn run(
         mut self,
         mut events: mpsc::Receiver<ClientEvent>,
         signals: &mut Signals,
-    ) -> (V, End) {
+    ) -> End<V> {
         let mut stopper = None;
-        let failure = loop {
-            let due = earliest(self.calls.next_deadline(), self.dies);
+        let over = loop {
+            let due = earliest(self.calls.next_deadline(), self.lifetime.due(self.is_busy()));
             let step = tokio::select! {
                 frame = self.link.next() => self.on_guest(frame),
-                Some(event) = events.recv() => match self.on_client(event) {
-                    Ok(Some(asked)) => {
-                        stopper = Some(asked);
-                        break stopped();
+                Some(event) = events.recv() => {
+                    if event.asks_for_status() && self.vm.status().await.is_err() {
+                        break Over::Failed(self.vmm_died().await);
                     }
-                    Ok(None) => Ok(()),
-                    Err(fault) => Err(fault),
+                    match self.on_client(event) {
+                        Ok(Some(asked)) => {
+                            stopper = Some(asked);
+                            break Over::Asked(stopped());
+                        }
+                        Ok(None) => Ok(()),
+                        Err(fault) => Err(fault),
+                    }
                 },
                 exit = self.vm.wait() => {
                     self.last_words().await;
-                    break vm_ended(&exit, &self.vm.console_tail());
+                    break Over::Failed(vm_ended(&exit, &self.vm.console_tail()));
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => match self.on_time() {
-                    Some(failure) => break failure,
+                    Some(over) => break over,
                     None => Ok(()),
                 },
-                () = signals.next() => break stopped(),
+                () = signals.next() => break Over::Asked(stopped()),
             };
             match step {
                 Ok(()) => {}
-                Err(Fault::Client(id)) if id == self.starter => break stopped(),
+                Err(Fault::Client(id)) if self.starter == Some(id) => break Over::Asked(stopped()),
                 Err(Fault::Client(id)) => self.drop_client(id),
-                Err(Fault::Guest(failure)) => break failure,
+                Err(Fault::Guest(failure)) => break Over::Failed(failure),
             }
         };
-        let failure = self.explain(failure).await;
-        self.fail_open_calls(&failure);
-        (self.vm, End { stopper, clients: self.clients })
+        let (failure, is_well) = match over {
+            Over::Asked(failure) => (failure, true),
+            Over::Failed(failure) => (self.explain(failure).await, false),
+        };
+        let is_ready = self.session.as_ref().is_none_or(|session| session.is_ready);
+        let mut unanswered = self.end_calls(&failure);
+        if is_ready {
+            let failed = Reply::Failed(failure.clone());
+            for (client, stream) in unanswered.drain(..) {
+                let _ = self.answer(client, stream, &failed);
+            }
+        }
+        let (vm, link, clients) = (self.vm, self.link, self.clients);
+        End { vm, link, stopper, failure, is_well, is_ready, unanswered, clients }
     }
 
     /// Hands on what the guest sent before the VM ended.
     async fn last_words(&mut self) {
         let words = async {
             while let Ok(frame) = self.link.next().await {
-                if self.on_guest(Ok(frame)).is_err() {
+                if let Err(Fault::Guest(_)) = self.on_guest(Ok(frame)) {
                     break;
                 }
             }
         };
         // The lanes are closed at their far ends: this takes as long as reading what is there.
         let _ = tokio::time::timeout(LAST_WORDS_SECONDS_MAX, words).await;
+    }
+
+    /// How the VMM ended that does not answer any more.
+    async fn vmm_died(&mut self) -> Failure {
+        match tokio::time::timeout(VMM_GONE_SECONDS_MAX, self.vm.wait()).await {
+            Ok(exit) => vm_ended(&exit, &self.vm.console_tail()),
+            Err(_) => failure(FailureCode::VmmDied, "the VMM does not answer"),
+        }
     }
 
     /// A channel that closes says little; what the VMM says as it goes is the better reason.
@@ -132,163 +194,45 @@ impl<V: Vm> Driver<V> {
         }
     }
 
-    fn on_guest(&mut self, frame: Result<Frame, LinkError>) -> Result<(), Fault> {
-        let frame = frame.map_err(|error| Fault::Guest(link_failed(&error, &self.vm.console_tail())))?;
-        let agent_stream = frame.stream;
-        let Some(call) = self.calls.of_agent(agent_stream) else {
-            return Ok(()); // a straggler of a call that has ended
-        };
-        let owner = call.owner;
-        match frame.kind {
-            Kind::Data => {
-                let (channel, bytes) = frame.as_data().map_err(guest_broke)?;
-                call.window(outward(channel)?).receive(bytes.len()).map_err(guest_broke)?;
-                if owner.is_none() {
-                    self.swallow(agent_stream, channel, bytes.len())?;
-                }
-            }
-            Kind::Credit => {
-                let (channel, bytes) = frame.as_credit().map_err(guest_broke)?;
-                call.window(inward(channel)?).relay_grant(bytes).map_err(guest_broke)?;
-            }
-            Kind::Eof => {
-                outward(frame.as_eof().map_err(guest_broke)?)?;
-            }
-            Kind::Event => {}
-            Kind::Reply => return self.on_reply(&frame),
-            Kind::Hello | Kind::Open | Kind::Input => {
-                return Err(guest_broke(LinkError::OutOfTurn(frame.kind)));
-            }
-        }
-        match owner {
-            Some((client, stream)) => self.to_client(client, Frame { stream, ..frame }),
-            None => Ok(()),
-        }
+    /// Whether somebody uses the VM now.
+    fn is_busy(&self) -> bool {
+        let unready = self.session.as_ref().is_some_and(|session| !session.is_ready);
+        unready || self.open_count() > 0
     }
 
-    fn on_reply(&mut self, frame: &Frame) -> Result<(), Fault> {
-        let answer = decode::<agent::Reply>(&frame.payload).map_err(guest_broke)?;
-        if !matches!(answer, agent::Reply::Exited(_) | agent::Reply::Failed(_)) {
-            return Err(guest_broke(LinkError::OutOfTurn(Kind::Reply)));
-        }
-        match self.calls.close(frame.stream).and_then(|call| call.owner) {
-            Some((client, stream)) => self.answer(client, stream, &Reply::Exec(answer)),
-            None => Ok(()),
-        }
+    fn open_count(&self) -> usize {
+        self.calls.len() + self.followers.len() + self.transfers.waiting().count()
     }
 
-    /// Lets a call flow to its end after its client has left.
-    fn swallow(&mut self, stream: StreamId, channel: Channel, bytes: usize) -> Result<(), Fault> {
-        let Some(call) = self.calls.of_agent(stream) else { return Ok(()) };
-        match call.window(channel).consume(bytes) {
-            Some(grant) => self.to_guest(Frame::credit(stream, channel, grant)),
-            None => Ok(()),
-        }
-    }
-
-    /// `Ok(Some(_))` ends the VM.
-    fn on_client(&mut self, event: ClientEvent) -> Result<Option<Stopper>, Fault> {
-        match event {
-            ClientEvent::Joined(id, client) => {
-                if self.clients.len() < CLIENTS_MAX {
-                    self.clients.insert(id, client);
-                }
-                Ok(None)
-            }
-            ClientEvent::Left(id) => Err(Fault::Client(id)),
-            ClientEvent::Frame(id, _) if !self.clients.contains_key(&id) => Ok(None),
-            ClientEvent::Frame(id, frame) if frame.kind == Kind::Open => self.on_open(id, frame),
-            ClientEvent::Frame(id, frame) => self.relay(id, frame).map(|()| None),
-        }
-    }
-
-    fn on_open(&mut self, id: ClientId, frame: Frame) -> Result<Option<Stopper>, Fault> {
-        let stream = frame.stream;
-        let request = decode::<Request>(&frame.payload).map_err(|_| Fault::Client(id))?;
-        match request {
-            Request::Exec(exec) => self.open_exec(id, stream, exec).map(|()| None),
-            Request::Status => self.answer(id, stream, &Reply::Status(self.status())).map(|()| None),
-            Request::Stop => Ok(Some(Stopper { client: id, stream })),
-            Request::Start(_) => {
-                self.answer(id, stream, &refused("this VM is already started")).map(|()| None)
-            }
-        }
-    }
-
-    fn open_exec(&mut self, id: ClientId, stream: StreamId, exec: agent::Exec) -> Result<(), Fault> {
-        if self.calls.has(id, stream) || stream == StreamId::CONNECTION {
-            return Err(Fault::Client(id));
-        }
-        if self.calls.len() >= pyro_proto::limits::CALLS_MAX {
-            return self.answer(id, stream, &refused("too many commands run in this VM at once"));
-        }
-        let limit =
-            exec.timeout_ms.map(|ms| Duration::from_millis(ms).min(Duration::from_secs(EXEC_SECONDS_MAX)));
-        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit + EXEC_GRACE_SECONDS));
-        let takes_input = exec.stdin;
-        let payload = encode(&agent::Request::Exec(exec)).map_err(|_| Fault::Client(id))?;
-        let agent_stream = self.link.next_stream();
-        self.calls.open(agent_stream, id, stream, deadline, takes_input);
-        self.to_guest(Frame { stream: agent_stream, kind: Kind::Open, payload })
-    }
-
-    /// Everything of a call that its client sends after it has opened it.
-    fn relay(&mut self, id: ClientId, frame: Frame) -> Result<(), Fault> {
-        let Some((agent_stream, call)) = self.calls.of_client(id, frame.stream) else {
-            return Ok(()); // the call has ended meanwhile
-        };
-        let cheat = |_: WindowError| Fault::Client(id);
-        match frame.kind {
-            Kind::Data => {
-                let (channel, bytes) = frame.as_data().map_err(|_| Fault::Client(id))?;
-                if !call.takes_input {
-                    return Err(Fault::Client(id));
-                }
-                call.window(inward(channel).map_err(|_| Fault::Client(id))?)
-                    .receive(bytes.len())
-                    .map_err(cheat)?;
-            }
-            Kind::Credit => {
-                let (channel, bytes) = frame.as_credit().map_err(|_| Fault::Client(id))?;
-                call.window(outward(channel).map_err(|_| Fault::Client(id))?)
-                    .relay_grant(bytes)
-                    .map_err(cheat)?;
-            }
-            Kind::Eof => {
-                let ends_input = frame.as_eof().is_ok_and(|channel| channel == Channel::Stdin);
-                if !(ends_input && std::mem::replace(&mut call.takes_input, false)) {
-                    return Err(Fault::Client(id));
-                }
-            }
-            Kind::Input => {
-                decode::<agent::Input>(&frame.payload).map_err(|_| Fault::Client(id))?;
-            }
-            Kind::Hello | Kind::Open | Kind::Event | Kind::Reply => return Err(Fault::Client(id)),
-        }
-        self.to_guest(Frame { stream: agent_stream, ..frame })
-    }
-
-    fn on_time(&mut self) -> Option<Failure> {
+    fn on_time(&mut self) -> Option<Over> {
         let now = Instant::now();
-        if self.dies.is_some_and(|dies| dies <= now) {
-            return Some(Failure {
+        if self.lifetime.due(self.is_busy()).is_some_and(|due| due <= now) {
+            return Some(Over::Asked(Failure {
                 code: FailureCode::Expired,
                 message: "the VM's time to live is over".to_owned(),
                 console: Vec::new(),
-            });
+            }));
         }
-        self.calls.is_overdue(now, EXEC_STALLED_RECHECK).then(|| Failure {
-            code: FailureCode::GuestSilent,
-            message: "the guest did not end a command at its time limit".to_owned(),
-            console: self.vm.console_tail(),
+        self.calls.is_overdue(now, EXEC_STALLED_RECHECK).then(|| {
+            Over::Failed(Failure {
+                code: FailureCode::GuestSilent,
+                message: "the guest did not end a command at its time limit, or a transfer that stood still"
+                    .to_owned(),
+                console: self.vm.console_tail(),
+            })
         })
     }
 
     fn drop_client(&mut self, id: ClientId) {
         self.clients.remove(&id);
+        if self.followers.forget(id) {
+            self.lifetime.used(Instant::now());
+        }
         for stream in self.calls.orphan(id) {
+            let Some(call) = self.calls.of_agent(stream) else { continue };
+            let goes_on = matches!(call.work, Work::Exec { detached: true, .. });
             // A guest that cannot even be told is found out by its next frame or deadline.
-            if let Ok(payload) = encode(&agent::Input::Kill) {
+            if !goes_on && let Ok(payload) = encode(&agent::Input::Kill) {
                 let _ = self.link.send(Frame { stream, kind: Kind::Input, payload });
             }
             // Nobody grants room any more: without this, output that waits for some would keep the end away.
@@ -299,23 +243,26 @@ impl<V: Vm> Driver<V> {
                 }
             }
         }
+        let _ = self.leave_queue(id);
     }
 
-    fn fail_open_calls(&self, failure: &Failure) {
-        for (client, stream) in self.calls.owners() {
-            if let (Some(client), Some(frame)) =
-                (self.clients.get(&client), reply(stream, &Reply::Failed(failure.clone())))
-            {
-                let _ = client.outbox.send(frame);
-            }
+    /// Records that what runs will not be known to have ended; gives who waits for an answer.
+    fn end_calls(&mut self, failure: &Failure) -> Vec<Owner> {
+        if let Some(session) = &mut self.session {
+            session.recorder.lose_all(failure);
         }
+        let waiting = self.transfers.waiting().map(|waiting| waiting.owner);
+        self.calls.owners().chain(self.followers.owners()).chain(waiting).collect()
     }
 
     fn status(&self) -> Status {
         Status {
-            vm_id: self.vm_id.clone(),
+            vm_id: self.vm_id.to_string(),
+            accelerator: self.accelerator,
+            execution_mode: ExecutionMode::GuestSerial,
             vmm_pid: self.vm.pid(),
-            execs_running: u32::try_from(self.calls.len()).unwrap_or(u32::MAX),
+            calls_open: u32::try_from(self.calls.len() + self.transfers.waiting().count())
+                .unwrap_or(u32::MAX),
             uptime_seconds: self.born.elapsed().as_secs(),
             private_kib: private_kib(self.vm.pid()),
         }
@@ -335,32 +282,17 @@ impl<V: Vm> Driver<V> {
         }
     }
 
+    /// Sends to several; one that does not take it keeps nobody else from it.
+    fn to_clients(&self, frames: Vec<(ClientId, Frame)>) -> Result<(), Fault> {
+        let mut result = Ok(());
+        for (id, frame) in frames {
+            result = result.and(self.to_client(id, frame));
+        }
+        result
+    }
+
     fn to_guest(&self, frame: Frame) -> Result<(), Fault> {
         self.link.send(frame).map_err(|error| Fault::Guest(link_failed(&error, &self.vm.console_tail())))
-    }
-}
-
-impl From<Failure> for Fault {
-    fn from(failure: Failure) -> Self {
-        Fault::Guest(failure)
-    }
-}
-
-fn guest_broke<E: std::error::Error>(error: E) -> Fault {
-    Fault::Guest(crate::failure::guest_broke(&error))
-}
-
-fn outward(channel: Channel) -> Result<Channel, Fault> {
-    match channel {
-        Channel::Stdout | Channel::Stderr => Ok(channel),
-        Channel::Stdin => Err(guest_broke(LinkError::OutOfTurn(Kind::Data))),
-    }
-}
-
-fn inward(channel: Channel) -> Result<Channel, Fault> {
-    match channel {
-        Channel::Stdin => Ok(channel),
-        Channel::Stdout | Channel::Stderr => Err(guest_broke(LinkError::OutOfTurn(Kind::Data))),
     }
 }
 

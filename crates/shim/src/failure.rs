@@ -5,7 +5,7 @@ use std::error::Error;
 use pyro_proto::agent::{self, FailureKind};
 use pyro_proto::limits::{CONSOLE_TAIL_BYTES_MAX, FAILURE_TEXT_BYTES_MAX};
 use pyro_proto::shim::{Failure, FailureCode};
-use pyro_store::StoreError;
+use pyro_store::{ClaimError, RecordError, StoreError};
 use pyro_vmm::{Exit, TemplateError, VmmError};
 
 use crate::link::LinkError;
@@ -75,6 +75,25 @@ pub(crate) fn vmm_failed(error: &VmmError) -> Failure {
 pub(crate) fn system(what: &str, error: &(dyn Error + 'static)) -> Failure {
     let code = if is_out_of_space(error) { FailureCode::NoSpace } else { FailureCode::System };
     failure(code, format!("{what}: {}", chain(error)))
+}
+
+/// A record of a workspace could not be made or changed.
+pub(crate) fn record_failed(error: &RecordError) -> Failure {
+    let code = match error {
+        RecordError::Store(error) => return system("the state cannot be used", error),
+        RecordError::NameTaken(_) => FailureCode::NameTaken,
+        RecordError::Gone(_) => FailureCode::WorkspaceGone,
+    };
+    failure(code, chain(error))
+}
+
+/// A workspace could not be made or claimed.
+pub(crate) fn claim_failed(error: &ClaimError) -> Failure {
+    match error {
+        ClaimError::Record(error) => record_failed(error),
+        ClaimError::Held(_) => failure(FailureCode::WorkspaceHeld, chain(error)),
+        ClaimError::File { .. } | ClaimError::Lock(_) => system("the workspace cannot be used", error),
+    }
 }
 
 /// Adds the end of the guest's console.

@@ -1,24 +1,33 @@
 //! The shim: the supervisor of one VM, a process of its own.
 //!
-//! It owns the VMM, the way to the guest's agent, and everything the VM has on disk. It lives exactly as
-//! long as its VM: it ends it when asked to, when the client that started it leaves, when the time to live
-//! is over, or when it is told to end itself; if it is killed, the kernel ends the VMM with it and the next
+//! It owns the VMM, the way to the guest's agent, and everything the VM has on disk; for a VM of a workspace
+//! also the workspace, which stays when the VM goes, and its history. It lives exactly as long as its VM: it
+//! ends it when asked to, when the client that started it leaves (before a workspace is ready, and always
+//! where there is none), when the time to live is over, or when it is told to end itself; if it is killed, the kernel ends the VMM with it and the next
 //! command removes what is left. It never reads the environment or a configuration: all it has to know is in
 //! its first message.
 
 mod bringup;
+mod call;
 mod calls;
 mod client;
 mod driver;
 mod failure;
+mod followers;
+mod held;
 mod life;
+mod lifetime;
 pub mod limits;
 mod link;
 mod process;
+mod recorder;
 mod room;
+mod settle;
 mod signals;
 mod socket;
 mod timeline;
+mod turns;
+mod workspace;
 
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;

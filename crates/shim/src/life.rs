@@ -3,29 +3,35 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::rc::Rc;
 use std::time::Duration;
 
 use pyro_jail::{RunAs, Support};
 use pyro_proto::shim::{Event, ExecutionMode, Failure, FailureCode, Purpose, Reply, Request, Start, Started};
 use pyro_proto::{Kind, StreamId, decode};
-use pyro_store::{Claim, Directories, Durability, NewVm, ProcessIdentity, ReleaseError, Store, VmId};
 use pyro_vmm::{Confinement, Qemu, QemuVmm, Vm, Vmm};
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::bringup::{Bringup, Guest, Up};
-use crate::calls::{Calls, ClientId};
+use crate::call::ClientId;
+use crate::calls::Calls;
 use crate::client::{ClientEvent, Connection, event, reply};
-use crate::driver::{Driver, End};
-use crate::failure::{failure, system};
+use crate::driver::{Driver, End, Session};
+use crate::failure::failure;
+use crate::followers::Followers;
+use crate::held::Held;
+use crate::lifetime::Lifetime;
 use crate::limits::{
     CLIENTS_MAX, DRIVER_QUEUE_FRAMES, FILE_BYTES_MAX, FLUSH_SECONDS_MAX, TASKS_MAX, VMM_GONE_SECONDS_MAX,
 };
 use crate::process::childless;
+use crate::recorder::Recorder;
+use crate::settle::settle;
 use crate::signals::Signals;
-use crate::socket::listen;
 use crate::timeline::Timeline;
+use crate::turns::Turns;
 
 /// The client that started this shim.
 const STARTER: ClientId = 0;
@@ -43,20 +49,6 @@ struct Order {
 struct Told<'a> {
     connection: &'a mut Connection,
     signals: &'a mut Signals,
-}
-
-/// What belongs to the VM for as long as it lives.
-struct Held {
-    store: Store,
-    directories: Directories,
-    claim: Claim,
-}
-
-impl Held {
-    /// Leaves nothing of the VM.
-    fn release(self) -> Result<(), ReleaseError> {
-        self.store.release(&self.directories, self.claim)
-    }
 }
 
 impl Order {
@@ -111,13 +103,19 @@ async fn refuse(connection: Connection, stream: StreamId, failure: Failure) {
 async fn supervise<M: Vmm>(vmm: M, connection: Connection, order: &Order, signals: &mut Signals) {
     let mut timeline = Timeline::start();
     let (start, stream) = (&order.start, order.stream);
-    let held = match claim(start) {
+    let born = Instant::now();
+    let mut connection = connection;
+    let claimed = tokio::select! {
+        held = Held::claim(start) => held,
+        // A workspace may be waited for, but not for a client that is gone.
+        _ = connection.frames.next() => Err(failure(FailureCode::Stopped, "the client left")),
+        () = signals.next() => Err(failure(FailureCode::Stopped, "the supervisor was told to end")),
+    };
+    let mut held = match claimed {
         Ok(held) => held,
         Err(failure) => return refuse(connection, stream, failure).await,
     };
     timeline.step("claim");
-    let born = Instant::now();
-    let mut connection = connection;
     let told = Told { connection: &mut connection, signals };
     match bring_up(&vmm, told, order, &held, &mut timeline).await {
         Err(failure) => {
@@ -134,11 +132,20 @@ async fn supervise<M: Vmm>(vmm: M, connection: Connection, order: &Order, signal
             connection.client.flush(FLUSH_SECONDS_MAX).await;
         }
         Ok(Up::Running(guest)) => {
+            let mut guest = *guest;
+            let listener = match held.open_door() {
+                Ok(listener) => listener,
+                Err(failure) => {
+                    guest.vm.kill().await;
+                    let _ = held.release();
+                    return refuse(connection, stream, failure).await;
+                }
+            };
             let answer = Reply::Started(order.started(timeline, 0));
             if let Some(frame) = reply(stream, &answer) {
                 let _ = connection.client.outbox.send(frame);
             }
-            drive(*guest, connection, start, born, held, signals).await;
+            drive(guest, (connection, listener), start, born, held, signals).await;
         }
     }
 }
@@ -159,14 +166,9 @@ async fn bring_up<M: Vmm>(
             let _ = outbox.send(frame);
         }
     };
-    let mut on_vmm = |pid: u32| {
-        if let (Some(process), Ok(id)) = (ProcessIdentity::of(pid), VmId::parse(&start.vm_id)) {
-            // Only what a crash leaves is found by it; without, the kernel's parent-death signal remains.
-            let _ = held.store.set_vmm(&id, process);
-        }
-    };
-    let bringup =
-        Bringup { vmm, start, place: &held.claim.place, timeline, tell: &mut tell, on_vmm: &mut on_vmm };
+    let mut on_vmm = |pid: u32| held.record_vmm(pid);
+    let (place, workspace) = (&held.claim.place, held.workspace.as_ref());
+    let bringup = Bringup { vmm, start, place, workspace, timeline, tell: &mut tell, on_vmm: &mut on_vmm };
     let called_off = tokio::select! {
         up = bringup.run() => return up,
         // Nothing is sent before the answer to `Start`: a frame now is a mistake, and the end is the end.
@@ -178,58 +180,86 @@ async fn bring_up<M: Vmm>(
     Err(called_off)
 }
 
-/// Drives a VM that is up until its end, then leaves nothing of it.
+/// Drives a VM that is up until its end, then leaves nothing of it but its workspace.
 async fn drive<V: Vm>(
     guest: Guest<V>,
-    connection: Connection,
+    (connection, listener): (Connection, Option<UnixListener>),
     start: &Start,
     born: Instant,
-    held: Held,
+    mut held: Held,
     signals: &mut Signals,
 ) {
     let (events, queue) = mpsc::channel(DRIVER_QUEUE_FRAMES);
     tokio::spawn(connection.pump(STARTER, events.clone()));
-    // Without a socket the starter's own connection still works.
-    if let Ok(listener) = listen(&held.claim.place.socket()) {
-        tokio::spawn(welcome(listener, events));
-    }
+    let welcoming = listener.map(|listener| tokio::spawn(welcome(listener, events)));
+    let session = held.workspace.as_ref().map(|workspace| Session {
+        recorder: Recorder::new(
+            Rc::clone(&held.store),
+            workspace.claim.id.clone(),
+            workspace.claim.place.clone(),
+        ),
+        is_ready: workspace.is_ready,
+        is_seeding: false,
+    });
+    let is_shared = session.as_ref().is_some_and(|session| session.is_ready);
     let driver = Driver {
-        vm_id: start.vm_id.clone(),
+        vm_id: held.vm_id.clone(),
+        accelerator: start.machine.accelerator,
         vm: guest.vm,
         link: guest.link,
-        starter: STARTER,
+        // Once a workspace exists, its starter is a client like any other.
+        starter: (!is_shared).then_some(STARTER),
         born,
-        dies: start.ttl_seconds.and_then(|seconds| in_seconds(born, seconds)),
+        lifetime: lifetime(start, born),
+        session,
         calls: Calls::default(),
         clients: HashMap::new(),
+        followers: Followers::default(),
+        transfers: Turns::default(),
     };
-    let (mut vm, mut end) = driver.run(queue, signals).await;
-    vm.kill().await;
+    let mut end = driver.run(queue, signals).await;
+    // Who comes now finds no VM, and starts one.
+    let _ = std::fs::remove_file(held.claim.place.socket());
+    welcoming.inspect(|task| task.abort());
+    if let Some(workspace) = held.workspace.as_mut() {
+        workspace.is_ready = end.is_ready;
+        if end.is_ready && end.is_well {
+            settle(&mut end.vm, &mut end.link).await;
+        }
+    }
+    end.vm.kill().await;
     let released = held.release();
-    farewell(&mut end, released.map_err(|error| system("cleaning up failed", &error)));
+    farewell(&mut end, released);
     for (_, client) in end.clients {
         client.flush(FLUSH_SECONDS_MAX).await;
     }
 }
 
-/// A moment too far away for the clock never comes.
-fn in_seconds(from: Instant, seconds: u64) -> Option<Instant> {
-    from.checked_add(Duration::from_secs(seconds))
+fn lifetime(start: &Start, born: Instant) -> Lifetime {
+    let ttl = start.ttl_seconds.map(Duration::from_secs);
+    match start.purpose {
+        Purpose::Workspace(_) => Lifetime::Idle { ttl, since: Instant::now() },
+        // A moment too far away for the clock never comes.
+        _ => Lifetime::Until(ttl.and_then(|ttl| born.checked_add(ttl))),
+    }
 }
 
-fn farewell(end: &mut End, released: Result<(), Failure>) {
-    let Some(stopper) = end.stopper else { return };
-    let answer = match released {
-        Ok(()) => Reply::Stopped,
-        Err(failure) => Reply::Failed(failure),
-    };
-    if let (Some(client), Some(frame)) = (end.clients.get(&stopper.client), reply(stopper.stream, &answer)) {
-        let _ = client.outbox.send(frame);
+fn farewell<V>(end: &mut End<V>, released: Result<(), Failure>) {
+    let stopped = end.stopper.map(|owner| match released {
+        Ok(()) => (owner, Reply::Stopped),
+        Err(failure) => (owner, Reply::Failed(failure)),
+    });
+    let failed = Reply::Failed(end.failure.clone());
+    let unanswered = end.unanswered.iter().map(|owner| (*owner, failed.clone()));
+    for ((client, stream), answer) in unanswered.chain(stopped) {
+        if let (Some(client), Some(frame)) = (end.clients.get(&client), reply(stream, &answer)) {
+            let _ = client.outbox.send(frame);
+        }
     }
 }
 
 /// Takes further clients in.
-async fn welcome(listener: tokio::net::UnixListener, events: mpsc::Sender<ClientEvent>) {
+async fn welcome(listener: UnixListener, events: mpsc::Sender<ClientEvent>) {
     let slots = std::sync::Arc::new(tokio::sync::Semaphore::new(CLIENTS_MAX));
     let mut next = STARTER;
     loop {
@@ -246,38 +276,6 @@ async fn welcome(listener: tokio::net::UnixListener, events: mpsc::Sender<Client
             }
             drop(slot);
         });
-    }
-}
-
-fn claim(start: &Start) -> Result<Held, Failure> {
-    let directories = Directories {
-        state: start.state_directory.to_path(),
-        cache: start.cache_directory.to_path(),
-        runtime: start.runtime_directory.to_path(),
-    };
-    let id = VmId::parse(&start.vm_id).map_err(|error| system("the order makes no sense", &error))?;
-    let store = Store::open(&directories.database(), Durability::Crash)
-        .map_err(|error| system("the state cannot be used", &error))?;
-    let vm = NewVm {
-        id,
-        environment: start.environment.clone(),
-        purpose: purpose(&start.purpose).to_owned(),
-        accelerator: start.machine.accelerator.as_str().to_owned(),
-        vcpu_count: start.machine.vcpu_count,
-        memory_mib: start.machine.memory_mib,
-    };
-    let claim = store
-        .claim(&directories, &vm)
-        .map_err(|error| system("the VM's directories cannot be made", &error))?;
-    Ok(Held { store, directories, claim })
-}
-
-fn purpose(purpose: &Purpose) -> &'static str {
-    match purpose {
-        Purpose::Run { .. } => "run",
-        Purpose::MakeTemplate { .. } => "template",
-        Purpose::WriteRoot { .. } => "build",
-        Purpose::Probe { .. } => "probe",
     }
 }
 

@@ -39,6 +39,9 @@ pub const CLIENT_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Frames of clients waiting for the driver; a client beyond that waits in its socket.
 pub const DRIVER_QUEUE_FRAMES: usize = 64;
 
+/// Calls of clients open at once; one is left at the agent for the shim's own.
+pub const CALLS_OPEN_MAX: usize = pyro_proto::limits::CALLS_MAX - 1;
+
 /// Clients at once.
 pub const CLIENTS_MAX: usize = 64;
 
@@ -62,3 +65,25 @@ pub const LAST_WORDS_SECONDS_MAX: Duration = Duration::from_millis(500);
 
 /// A command may run this long at most, 100 years: what is beyond is no time limit.
 pub const EXEC_SECONDS_MAX: u64 = 100 * 365 * 24 * 3600;
+
+/// Beyond the end of a workspace's command, before the guest counts as hung: what the command wrote goes to the
+/// disk before its reply, at tens of megabytes a second where guests are emulated.
+pub const EXEC_FLUSH_SECONDS_MAX: Duration = Duration::from_secs(600);
+
+/// A transfer in which nothing flows for so long, while its client does its part, has a hung guest.
+pub const TRANSFER_IDLE_SECONDS_MAX: Duration = Duration::from_secs(600);
+
+/// Events that a call may bring at once, and after a pause.
+pub const NEWS_BURST_MAX: u32 = 256;
+
+/// Events that a call may bring in the long run.
+pub const NEWS_PER_SECOND_MAX: u32 = 64;
+
+/// A guest that is to end writes its disk out within this.
+pub const SYNC_SECONDS_MAX: Duration = Duration::from_secs(60);
+
+/// So long a workspace is waited for that another shim still holds: that one may be ending.
+pub const WORKSPACE_WAIT_SECONDS_MAX: Duration = Duration::from_secs(70);
+
+/// How often it is looked whether it has let go.
+pub const WORKSPACE_POLL: Duration = Duration::from_millis(10);

@@ -1,34 +1,14 @@
-//! The database: opening it, its schema, its errors.
+//! The database: opening it, its errors.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
-use crate::limits::{BUSY_MILLISECONDS_MAX, LOG_PAGES};
-
-/// Version of the schema, kept in SQLite's `user_version`.
-const SCHEMA_VERSION: i64 = 1;
-
-const SCHEMA: &str = "
-CREATE TABLE vms (
-    id TEXT PRIMARY KEY,
-    environment TEXT NOT NULL,
-    purpose TEXT NOT NULL,
-    accelerator TEXT NOT NULL,
-    vcpu_count INTEGER NOT NULL,
-    memory_mib INTEGER NOT NULL,
-    created_ms INTEGER NOT NULL,
-    vmm_pid INTEGER,
-    vmm_start_ticks INTEGER
-) STRICT;
-CREATE TABLE facts (
-    key TEXT PRIMARY KEY,
-    value TEXT NOT NULL
-) STRICT;
-";
+use crate::limits::{BUSY_MILLISECONDS_MAX, LOG_PAGES, OPEN_RETRY};
+use crate::schema::{SCHEMA_VERSION, migrate};
 
 /// How much a commit has to survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,12 +60,15 @@ impl Store {
     /// Opens the database, and makes it when it is not there.
     pub fn open(path: &Path, durability: Durability) -> Result<Store, StoreError> {
         let open = || {
-            let mut connection = Connection::open(path)?;
+            let connection = Connection::open(path)?;
             connection.busy_timeout(Duration::from_millis(BUSY_MILLISECONDS_MAX))?;
-            let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
+            let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
             if version == 0 {
                 connection.pragma_update(None, "journal_mode", "wal")?;
-                create_schema(&mut connection)?;
+            }
+            if version < SCHEMA_VERSION {
+                migrate(&connection)?;
             }
             let synchronous = match durability {
                 Durability::PowerCut => "full",
@@ -98,7 +81,15 @@ impl Store {
             connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
             Ok((connection, version))
         };
-        let (connection, version) = open().map_err(|error| classify(path, error))?;
+        // The first users of a new database may meet at its change to the log, where SQLite gives up at once
+        // instead of waiting: the busy timeout does not hold there.
+        let deadline = Instant::now() + Duration::from_millis(BUSY_MILLISECONDS_MAX);
+        let (connection, version) = loop {
+            match open().map_err(|error| classify(path, error)) {
+                Err(StoreError::Busy(_)) if Instant::now() < deadline => std::thread::sleep(OPEN_RETRY),
+                opened => break opened?,
+            }
+        };
         if version > SCHEMA_VERSION {
             return Err(StoreError::Newer { path: path.to_owned(), found: version });
         }
@@ -108,17 +99,13 @@ impl Store {
     pub(crate) fn fail(&self, error: rusqlite::Error) -> StoreError {
         classify(&self.path, error)
     }
-}
 
-/// Two processes may find a new database at once: the second sees the first's work inside its own transaction.
-fn create_schema(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version == 0 {
-        transaction.execute_batch(SCHEMA)?;
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    /// A transaction that will write: it waits for other writers at its start, not in its middle, where what
+    /// it has read may be outdated.
+    pub(crate) fn write(&self) -> Result<Transaction<'_>, StoreError> {
+        Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
+            .map_err(|error| self.fail(error))
     }
-    transaction.commit()
 }
 
 fn classify(path: &Path, error: rusqlite::Error) -> StoreError {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::VmId;
+use crate::{VmId, WorkspaceId};
 
 /// The three directories of a user: state is kept, cache can be made again, runtime ends with the boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,22 @@ pub struct Directories {
     pub cache: PathBuf,
     /// Sockets and locks.
     pub runtime: PathBuf,
+}
+
+/// Where one workspace keeps its things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkspacePlace {
+    /// Everything it has, under the state directory.
+    pub directory: PathBuf,
+}
+
+/// One of a command's outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputStream {
+    /// Standard output, a terminal's too.
+    Stdout,
+    /// Standard error.
+    Stderr,
 }
 
 /// Where one VM keeps its things.
@@ -30,7 +46,8 @@ pub struct VmPlace {
 impl Directories {
     /// Makes the directories that are missing, readable by the user alone.
     pub fn create(&self) -> Result<(), (PathBuf, io::Error)> {
-        for directory in [&self.state, &self.cache, &self.runtime, &self.vm_disks(), &self.vm_runtimes()] {
+        let owned = [self.vm_disks(), self.vm_runtimes(), self.workspaces(), self.bases()];
+        for directory in [&self.state, &self.cache, &self.runtime].into_iter().chain(&owned) {
             create_private(directory).map_err(|error| (directory.clone(), error))?;
         }
         Ok(())
@@ -56,6 +73,19 @@ impl Directories {
         VmPlace { disks: self.vm_disks().join(id.as_str()), runtime: self.vm_runtimes().join(id.as_str()) }
     }
 
+    /// Place of one workspace.
+    pub fn workspace(&self, id: &WorkspaceId) -> WorkspacePlace {
+        WorkspacePlace { directory: self.workspaces().join(id.as_str()) }
+    }
+
+    pub(crate) fn workspaces(&self) -> PathBuf {
+        self.state.join("workspaces")
+    }
+
+    pub(crate) fn bases(&self) -> PathBuf {
+        self.state.join("bases")
+    }
+
     pub(crate) fn vm_disks(&self) -> PathBuf {
         self.state.join("vms")
     }
@@ -67,7 +97,7 @@ impl Directories {
     /// Held shared while a VM's directories come and go, exclusively by who looks for leftovers. Two, since
     /// one state may be used with several runtime directories, and one runtime directory with several states.
     pub(crate) fn birth_locks(&self) -> [PathBuf; 2] {
-        [self.state.join("birth.lock"), self.runtime.join("birth.lock")]
+        [self.state.join(BIRTH_LOCK), self.runtime.join(BIRTH_LOCK)]
     }
 }
 
@@ -99,6 +129,42 @@ impl VmPlace {
     }
 }
 
+impl WorkspacePlace {
+    /// Held by the shim that runs the workspace, or by who removes it.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.directory.join("lock")
+    }
+
+    /// Held by a client while it starts the workspace's shim, so that two do not.
+    pub fn start_lock(&self) -> PathBuf {
+        self.directory.join("start.lock")
+    }
+
+    /// Which process writes the disk, by boot, number and start.
+    pub(crate) fn vmm(&self) -> PathBuf {
+        self.directory.join("vmm")
+    }
+
+    /// Everything that was ever written in it, as an overlay over its blank.
+    pub fn disk(&self) -> PathBuf {
+        self.directory.join("disk.qcow2")
+    }
+
+    /// What is kept of its commands' outputs.
+    pub fn history(&self) -> PathBuf {
+        self.directory.join("history")
+    }
+
+    /// What is kept of one output of one command.
+    pub fn output(&self, sequence: u64, stream: OutputStream) -> PathBuf {
+        let extension = match stream {
+            OutputStream::Stdout => "out",
+            OutputStream::Stderr => "err",
+        };
+        self.history().join(format!("{sequence}.{extension}"))
+    }
+}
+
 /// Makes a directory; one that is there must be the user's own, or others could change what pyro trusts.
 fn create_private(directory: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
@@ -111,6 +177,9 @@ fn create_private(directory: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// In the state and in the runtime directory.
+pub(crate) const BIRTH_LOCK: &str = "birth.lock";
 
 /// Group and others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;

@@ -6,44 +6,70 @@ use crate::limits::ID_CHARS;
 
 /// The id of a VM: twelve lower-case hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct VmId(String);
+pub struct VmId(Digits);
+
+/// The id of a workspace: twelve lower-case hexadecimal digits, the same for as long as it exists.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkspaceId(Digits);
 
 /// Text that is no id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a VM id")]
-pub struct InvalidVmId(String);
+#[error("`{0}` is not an id")]
+pub struct InvalidId(String);
 
-impl VmId {
-    /// A new id from the kernel's random numbers.
-    pub fn random() -> std::io::Result<VmId> {
+/// What every id is made of.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Digits(String);
+
+impl Digits {
+    fn random() -> std::io::Result<Digits> {
         let mut bytes = [0u8; ID_CHARS / 2];
         rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-        Ok(VmId(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+        Ok(Digits(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
     }
 
-    /// Reads an id.
-    pub fn parse(text: &str) -> Result<VmId, InvalidVmId> {
+    fn parse(text: &str) -> Result<Digits, InvalidId> {
         let valid = text.len() == ID_CHARS && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if valid { Ok(VmId(text.to_owned())) } else { Err(InvalidVmId(text.to_owned())) }
-    }
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+        if valid { Ok(Digits(text.to_owned())) } else { Err(InvalidId(text.to_owned())) }
     }
 }
 
-impl fmt::Display for VmId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+/// The same for every kind of id, each a type of its own.
+macro_rules! id {
+    ($name:ident) => {
+        impl $name {
+            /// A new id from the kernel's random numbers.
+            pub fn random() -> std::io::Result<$name> {
+                Digits::random().map($name)
+            }
+
+            /// Reads an id.
+            pub fn parse(text: &str) -> Result<$name, InvalidId> {
+                Digits::parse(text).map($name)
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
 }
 
-impl fmt::Debug for VmId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+id!(VmId);
+id!(WorkspaceId);
 
 #[cfg(test)]
 mod tests {
@@ -54,6 +80,7 @@ mod tests {
     fn only_ids_parse() {
         let id = VmId::random().unwrap();
         assert_eq!(VmId::parse(id.as_str()), Ok(id.clone()));
+        assert!(WorkspaceId::parse(id.as_str()).is_ok());
         assert_ne!(VmId::random().unwrap(), id);
         for bad in ["", "..", "0123456789a", "0123456789abc", "0123456789AB", "0123456789a/", "0123456789é"]
         {

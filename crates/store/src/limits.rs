@@ -1,7 +1,12 @@
 //! Bounds of the store.
 
+use std::time::Duration;
+
 /// How long a writer waits for another before it gives up.
 pub const BUSY_MILLISECONDS_MAX: u64 = 5_000;
+
+/// Between two tries to open a database that others make at the same time.
+pub const OPEN_RETRY: Duration = Duration::from_millis(5);
 
 /// Characters of an id.
 pub const ID_CHARS: usize = 12;
@@ -11,3 +16,54 @@ pub const VMS_MAX: usize = 100_000;
 
 /// Pages of the write-ahead log before it is written back. The first to open the database reads all of it.
 pub const LOG_PAGES: u32 = 200;
+
+/// Bytes of a workspace's name.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// Bytes of a label's key.
+pub const LABEL_KEY_BYTES_MAX: usize = 63;
+
+/// Bytes of a label's value.
+pub const LABEL_VALUE_BYTES_MAX: usize = 256;
+
+/// Labels of one workspace.
+pub const LABELS_MAX: usize = 32;
+
+/// Workspaces listed or reconciled at once; more than any machine holds.
+pub const WORKSPACES_MAX: usize = 100_000;
+
+/// Names shown for a reference that names nothing.
+pub const CLOSE_NAMES_MAX: usize = 3;
+
+/// Candidates shown for a reference that names several.
+pub const CANDIDATES_MAX: usize = 8;
+
+/// Bytes of a key that a kept image is named by.
+pub const IMAGE_KEY_BYTES_MAX: usize = 128;
+
+/// Bytes kept from the start of each of a command's outputs.
+pub const HISTORY_HEAD_BYTES: u64 = 512 * 1024;
+
+/// Bytes kept from the end of each of a command's outputs.
+pub const HISTORY_TAIL_BYTES: u64 = 512 * 1024;
+
+/// Bytes of output written at once: what a crash in the middle of a write may spoil of the oldest.
+pub const HISTORY_PIECE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Commands of a workspace whose outputs are kept, counted from the last.
+pub const HISTORY_OUTPUTS_KEPT: u64 = 1_000;
+
+/// Commands of a workspace whose records are kept, counted from the last.
+pub const HISTORY_RECORDS_KEPT: u64 = 10_000;
+
+/// Bytes of a command line kept in its record; of more, the end is left out.
+pub const HISTORY_COMMAND_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a working directory or user kept in a record.
+pub const HISTORY_TEXT_BYTES_MAX: usize = 4 * 1024;
+
+/// Records read at once.
+pub const HISTORY_READ_RECORDS_MAX: usize = 10_000;
+
+/// A VMM that was killed is gone within this.
+pub const VMM_GONE_MILLISECONDS_MAX: u64 = 5_000;

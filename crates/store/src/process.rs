@@ -1,6 +1,10 @@
 //! Telling one process from a later one with the same number.
 
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// A process: its id and when it started, which together are never used twice in one boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,14 +32,35 @@ impl ProcessIdentity {
 
     /// Ends that very process; one that is gone, or another that has its number, is let be.
     pub fn kill(&self) {
-        let Some(pid) = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw) else { return };
-        // The descriptor pins the process, so that the check and the signal concern the same one.
-        let Ok(descriptor) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else {
-            return;
-        };
-        if self.is_alive() {
-            let _ = rustix::process::pidfd_send_signal(&descriptor, rustix::process::Signal::KILL);
+        let _ = self.signal();
+    }
+
+    /// The same, and waits until it is gone; `false` when it is still there after `patience`.
+    pub fn kill_and_wait(&self, patience: Duration) -> bool {
+        let Some(descriptor) = self.signal() else { return !self.is_alive() };
+        let deadline = Instant::now() + patience;
+        loop {
+            // A process descriptor is readable once its process has ended, reaped or not (pidfd_open(2)).
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
+            match poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&timeout)) {
+                Ok(count) => return count > 0,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return !self.is_alive(),
+            }
         }
+    }
+
+    /// `None` when there is nothing to signal.
+    fn signal(&self) -> Option<OwnedFd> {
+        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw)?;
+        // The descriptor pins the process, so that the check and the signal concern the same one.
+        let descriptor = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()?;
+        if !self.is_alive() {
+            return None;
+        }
+        let _ = rustix::process::pidfd_send_signal(&descriptor, rustix::process::Signal::KILL);
+        Some(descriptor)
     }
 }
 
@@ -51,5 +76,6 @@ mod tests {
         let impostor = ProcessIdentity { start_ticks: own.start_ticks + 1, ..own };
         assert!(!impostor.is_alive());
         impostor.kill();
+        assert!(impostor.kill_and_wait(Duration::ZERO));
     }
 }

@@ -5,7 +5,10 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::{Directories, FileLock, LockError, LockMode, NewVm, Store, StoreError, VmId, VmPlace};
+use crate::directories::BIRTH_LOCK;
+use crate::{
+    Directories, FileLock, LockError, LockMode, NewVm, Store, StoreError, VmId, VmPlace, WorkspaceId,
+};
 
 /// A shim's claim on its VM: while it is held, nobody else touches what belongs to the VM.
 #[derive(Debug)]
@@ -40,6 +43,10 @@ pub enum ReleaseError {
 pub struct Reconciled {
     /// VMs whose shim was gone.
     pub removed: Vec<VmId>,
+    /// Workspaces that were never finished, or were being removed.
+    pub removed_workspaces: Vec<WorkspaceId>,
+    /// What lies among the workspaces and has no record; it is left alone.
+    pub unknown: Vec<PathBuf>,
 }
 
 impl Store {
@@ -86,7 +93,8 @@ impl Store {
         Ok(self.remove_vm(&claim.id)?)
     }
 
-    /// Ends and removes every VM whose shim is gone. Cheap when there is none: one query, two listings.
+    /// Ends and removes every VM whose shim is gone, and what was never finished of workspaces; sets right what
+    /// is recorded of the others. Cheap when there is nothing: a few queries and listings.
     pub fn reconcile(&self, directories: &Directories) -> Result<Reconciled, StoreError> {
         // Somebody is making a VM, or cleaning up, right now: the next command will look again.
         let [state, runtime] = directories.birth_locks();
@@ -118,14 +126,19 @@ impl Store {
                 done.removed.push(id);
             }
         }
+        self.reconcile_workspaces(directories, &mut done)?;
         Ok(done)
     }
 }
 
 /// Keeps whoever looks for leftovers away for a moment.
 fn birth(directories: &Directories) -> Result<[FileLock; 2], LockError> {
-    let [state, runtime] = directories.birth_locks();
-    Ok([FileLock::take(&state, LockMode::Shared)?, FileLock::take(&runtime, LockMode::Shared)?])
+    Ok([birth_in(&directories.state)?, birth_in(&directories.runtime)?])
+}
+
+/// The same for what lies in one directory alone.
+pub(crate) fn birth_in(directory: &Path) -> Result<FileLock, LockError> {
+    FileLock::take(&directory.join(BIRTH_LOCK), LockMode::Shared)
 }
 
 /// The locks of a VM whose shim is gone; `None` while it lives. The shim may have its runtime directory, or

@@ -246,18 +246,23 @@ fn take_streams(orders: &Orders) -> Result<(), i32> {
     for (target, source) in orders.stdio.iter().enumerate() {
         call(libc::SYS_dup3, [arg(*source), target as c_long, 0, 0])?;
     }
-    default_sigpipe()
+    default_signals()
 }
 
-/// Rust's runtime ignores SIGPIPE, and what is ignored stays so across `execve`.
-fn default_sigpipe() -> Result<(), i32> {
+/// What is ignored stays so across `execve`: SIGPIPE, which Rust's runtime ignores, and those that whoever
+/// started an agent in the background (a test's shell, `nohup`) has ignored.
+const IGNORED_AT_TIMES: [c_int; 4] = [libc::SIGPIPE, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP];
+
+fn default_signals() -> Result<(), i32> {
     // The kernel's `struct sigaction`: handler, flags, restorer, mask.
     let default = [0u64; 4];
-    call(
-        libc::SYS_rt_sigaction,
-        [libc::SIGPIPE.into(), default.as_ptr() as c_long, 0, size_of::<u64>() as c_long],
-    )
-    .map(drop)
+    for signal in IGNORED_AT_TIMES {
+        call(
+            libc::SYS_rt_sigaction,
+            [signal.into(), default.as_ptr() as c_long, 0, size_of::<u64>() as c_long],
+        )?;
+    }
+    Ok(())
 }
 
 fn enter_directory(orders: &Orders) -> Result<(), i32> {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pyro_proto::agent::{Event, Exec, Failure, FailureKind, Reply};
@@ -25,6 +26,7 @@ use crate::lane::LaneSender;
 use crate::limits::ACCOUNTS_BYTES_MAX;
 use crate::mailbox::Mailbox;
 use crate::small_file::read_at;
+use crate::workspace::Workspace;
 
 /// What all commands share.
 #[derive(Debug)]
@@ -79,8 +81,8 @@ impl Engine {
     }
 
     /// Runs a command to its end: started, streamed, drained, replied. What is left of it is cleared away
-    /// only when the reply is on its way.
-    pub(crate) async fn run(&self, exec: &Exec, io: &CallIo) {
+    /// only when the reply is on its way. In a workspace, the reply waits for the disk.
+    pub(crate) async fn run(&self, exec: &Exec, io: &CallIo, workspace: Option<&Arc<Workspace>>) {
         match self.start(exec) {
             Ok(mut running) => {
                 if exec.terminal.is_some() && !exec.stdin {
@@ -90,7 +92,11 @@ impl Engine {
                 let exited = running.see_through(io, exec.timeout_ms.map(Duration::from_millis)).await;
                 io.bulk.send(Frame::eof(io.stream, Channel::Stdout)).await;
                 io.bulk.send(Frame::eof(io.stream, Channel::Stderr)).await;
-                io.reply(&Reply::Exited(exited)).await;
+                let settled = match workspace {
+                    Some(workspace) => workspace.settle().await,
+                    None => Ok(()),
+                };
+                io.reply(&settled.map_or_else(Reply::Failed, |()| Reply::Exited(exited))).await;
                 tokio::task::yield_now().await;
             }
             Err(failure) => io.reply(&Reply::Failed(failure)).await,

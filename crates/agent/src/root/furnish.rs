@@ -1,6 +1,8 @@
 //! What an image may lack and a system needs: some directories, and the files of `/etc` that tell a system
 //! who it is. Written into the upper layer before the layers are joined, which spares the copying up that a
 //! write through the joined root costs.
+//!
+//! Never touches what the upper layer has: that may be what a user made of it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -8,7 +10,7 @@ use pyro_proto::agent::Prepare;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RawMode, ResolveFlags, Stat, Uid};
 use rustix::io::Errno;
 
-use crate::small_file::ensure_at;
+use crate::small_file::create_at;
 
 const RESOLV_CONF: &[u8] = b"# This guest has no network.\n";
 
@@ -23,23 +25,21 @@ pub(crate) struct Layers<'a> {
     pub(crate) upper: BorrowedFd<'a>,
 }
 
-/// Writes what is missing or wrong into the upper layer.
+/// Writes what is missing into the upper layer.
 pub(crate) fn furnish(layers: Layers<'_>, prepare: &Prepare) -> rustix::io::Result<()> {
     for (name, mode) in DIRECTORIES {
         layers.ensure_directory(name, mode)?;
     }
-    let etc = layers.open_etc()?;
-    let file = Mode::from_raw_mode(0o644);
-    ensure_at(&etc, "hostname", format!("{}\n", prepare.hostname).as_bytes(), file)?;
-    ensure_at(&etc, "hosts", hosts(&prepare.hostname).as_bytes(), file)?;
-    ensure_at(
-        &etc,
-        "machine-id",
-        format!("{}\n", prepare.machine_id).as_bytes(),
-        Mode::from_raw_mode(0o444),
-    )?;
-    if !exists(etc.as_fd(), "resolv.conf") && !layers.base_resolves("etc/resolv.conf") {
-        ensure_at(&etc, "resolv.conf", RESOLV_CONF, file)?;
+    let Some(etc) = layers.open_etc()? else { return Ok(()) };
+    let create = |name, contents: &[u8], mode| match exists(etc.as_fd(), name) {
+        true => Ok(()),
+        false => create_at(&etc, name, contents, Mode::from_raw_mode(mode)),
+    };
+    create("hostname", format!("{}\n", prepare.hostname).as_bytes(), 0o644)?;
+    create("hosts", hosts(&prepare.hostname).as_bytes(), 0o644)?;
+    create("machine-id", format!("{}\n", prepare.machine_id).as_bytes(), 0o444)?;
+    if !layers.base_resolves("etc/resolv.conf") {
+        create("resolv.conf", RESOLV_CONF, 0o644)?;
     }
     if !exists(etc.as_fd(), "mtab") && !exists(layers.base, "etc/mtab") {
         rustix::fs::symlinkat("../proc/self/mounts", &etc, "mtab")?;
@@ -47,31 +47,46 @@ pub(crate) fn furnish(layers: Layers<'_>, prepare: &Prepare) -> rustix::io::Resu
     Ok(())
 }
 
+/// Opens a directory of the joined root that must be one; whatever a user has left in its place gives way.
+pub(crate) fn open_mount_point(root: BorrowedFd<'_>, name: &str) -> rustix::io::Result<OwnedFd> {
+    // An image may have a symlink here; it must lead inside.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = || rustix::fs::openat2(root, name, flags, Mode::empty(), ResolveFlags::IN_ROOT);
+    match open() {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+            make_directory(root, name, 0o755)?;
+            open()
+        }
+        result => result,
+    }
+}
+
 impl Layers<'_> {
     /// A directory of the joined root; something else of that name in the base is covered.
     fn ensure_directory(self, name: &str, mode: RawMode) -> rustix::io::Result<()> {
-        let is_there = match kind(self.upper, name) {
-            Some(kind) => kind == FileType::Directory,
-            None => {
-                kind(self.base, name) == Some(FileType::Directory) || self.base_resolves_to_directory(name)
-            }
-        };
+        let is_there = exists(self.upper, name)
+            || kind(self.base, name) == Some(FileType::Directory)
+            || self.base_resolves_to_directory(name);
         if is_there {
             return Ok(());
         }
         make_directory(self.upper, name, mode)
     }
 
-    /// `/etc` of the upper layer, as the base has it.
-    fn open_etc(self) -> rustix::io::Result<OwnedFd> {
-        if kind(self.upper, "etc") != Some(FileType::Directory) {
+    /// `/etc` of the upper layer, as the base has it; none where a user has made something else of it.
+    fn open_etc(self) -> rustix::io::Result<Option<OwnedFd>> {
+        let known = kind(self.upper, "etc");
+        if known.is_some_and(|kind| kind != FileType::Directory) {
+            return Ok(None);
+        }
+        if known.is_none() {
             make_directory(self.upper, "etc", 0o755)?;
             if let Some(base) = stat(self.base, "etc").filter(|base| is_directory(base.st_mode)) {
                 match_owner(self.upper, "etc", &base)?;
             }
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        rustix::fs::openat(self.upper, "etc", flags, Mode::empty())
+        rustix::fs::openat(self.upper, "etc", flags, Mode::empty()).map(Some)
     }
 
     fn base_resolves(self, path: &str) -> bool {
@@ -137,6 +152,7 @@ fn is_directory(mode: RawMode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pyro_proto::agent::WorkspaceDisk;
     use std::os::unix::fs::{MetadataExt, symlink};
     use std::path::{Path, PathBuf};
 
@@ -167,6 +183,7 @@ mod tests {
                 realtime_ns: 0,
                 hostname: "vm-1".to_owned(),
                 machine_id: "0123456789abcdef0123456789abcdef".to_owned(),
+                workspace: WorkspaceDisk::Plain,
             };
             let (base, upper) = (open(&self.base("")), open(&self.upper("")));
             furnish(Layers { base: base.as_fd(), upper: upper.as_fd() }, &prepare).unwrap();
@@ -207,16 +224,52 @@ mod tests {
     }
 
     /// A dangling resolv.conf of an image becomes a file; a symlink that a user left in place of a file of
-    /// ours is not followed.
+    /// ours stays, and is not followed.
     #[test]
     fn symlinks_do_not_lead_astray() {
         let root = Root::new();
         std::fs::create_dir(root.base("etc")).unwrap();
         symlink("../run/nowhere", root.base("etc/resolv.conf")).unwrap();
         std::fs::create_dir(root.upper("etc")).unwrap();
-        symlink("/outside", root.upper("etc/machine-id")).unwrap();
+        let outside = root.directory.path().join("outside");
+        symlink(&outside, root.upper("etc/machine-id")).unwrap();
         root.furnish();
         assert_eq!(std::fs::read(root.upper("etc/resolv.conf")).unwrap(), RESOLV_CONF);
-        assert!(std::fs::symlink_metadata(root.upper("etc/machine-id")).unwrap().is_file());
+        assert_eq!(std::fs::read_link(root.upper("etc/machine-id")).unwrap(), outside);
+        assert!(!outside.exists());
+    }
+
+    /// What a user made of a system survives a start, whatever it is, and lets it start.
+    #[test]
+    fn what_a_user_has_made_survives() {
+        let root = Root::new();
+        std::fs::create_dir(root.base("etc")).unwrap();
+        root.furnish();
+        std::fs::write(root.upper("etc/hosts"), "10.0.0.1 mine\n").unwrap();
+        std::fs::remove_file(root.upper("etc/hostname")).unwrap();
+        std::fs::create_dir_all(root.upper("etc/hostname/directory")).unwrap();
+        std::fs::remove_dir(root.upper("tmp")).unwrap();
+        symlink("var/tmp", root.upper("tmp")).unwrap();
+        root.furnish();
+        assert_eq!(std::fs::read(root.upper("etc/hosts")).unwrap(), b"10.0.0.1 mine\n");
+        assert!(root.upper("etc/hostname/directory").is_dir());
+        assert_eq!(std::fs::read_link(root.upper("tmp")).unwrap(), Path::new("var/tmp"));
+        std::fs::remove_dir_all(root.upper("etc")).unwrap();
+        symlink("/nowhere", root.upper("etc")).unwrap();
+        root.furnish();
+        assert_eq!(std::fs::read_link(root.upper("etc")).unwrap(), Path::new("/nowhere"));
+    }
+
+    /// A mount point that is gone, or something else by now, is made again.
+    #[test]
+    fn mount_points_are_there() {
+        let root = Root::new();
+        let joined = open(&root.upper(""));
+        std::fs::write(root.upper("sys"), "").unwrap();
+        symlink("circle", root.upper("circle")).unwrap();
+        for name in ["proc", "sys", "circle"] {
+            open_mount_point(joined.as_fd(), name).unwrap();
+            assert!(root.upper(name).is_dir(), "{name}");
+        }
     }
 }

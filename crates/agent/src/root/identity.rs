@@ -78,10 +78,11 @@ fn ioctl_result(result: libc::c_int) -> rustix::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pyro_proto::agent::WorkspaceDisk;
 
     fn prepare(hostname: &str, machine_id: &str) -> Prepare {
         let (hostname, machine_id) = (hostname.to_owned(), machine_id.to_owned());
-        Prepare { entropy: [0; 32], realtime_ns: 0, hostname, machine_id }
+        Prepare { entropy: [0; 32], realtime_ns: 0, hostname, machine_id, workspace: WorkspaceDisk::Plain }
     }
 
     /// Names that would break a file of the guest are refused before anything is touched.

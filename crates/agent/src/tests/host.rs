@@ -28,41 +28,41 @@ use crate::session::serve;
 /// Longer than anything here takes on a machine that is swamped.
 const TEST_SECONDS_MAX: Duration = Duration::from_secs(60);
 
-pub(super) struct Host {
+pub(crate) struct Host {
     readers: [FrameReader<OwnedReadHalf>; 2],
     writers: [OwnedWriteHalf; 2],
     streams: u32,
     /// Frames of calls that nobody waits for yet.
     waiting: HashMap<StreamId, Vec<Frame>>,
-    pub(super) has_cgroups: bool,
+    pub(crate) has_cgroups: bool,
 }
 
 /// What a call gave.
 #[derive(Debug)]
-pub(super) struct Done {
-    pub(super) reply: Reply,
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: Vec<u8>,
-    pub(super) events: Vec<Event>,
-    pub(super) eofs: Vec<Channel>,
+pub(crate) struct Done {
+    pub(crate) reply: Reply,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) eofs: Vec<Channel>,
 }
 
 impl Done {
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         match self.reply {
             Reply::Exited(Exited { outcome, .. }) => outcome,
             ref other => panic!("{other:?}"),
         }
     }
 
-    pub(super) fn failure(&self) -> Failure {
+    pub(crate) fn failure(&self) -> Failure {
         match &self.reply {
             Reply::Failed(failure) => failure.clone(),
             other => panic!("{other:?}"),
         }
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.stdout.clone()).unwrap()
     }
 }
@@ -98,7 +98,7 @@ impl Drop for TestCgroups {
 }
 
 /// Runs `test` against an agent whose life stands at `stage`.
-pub(super) fn with_host_at(stage: Stage, test: impl AsyncFnOnce(&mut Host)) {
+pub(crate) fn with_host_at(stage: Stage, test: impl AsyncFnOnce(&mut Host)) {
     let cgroups = TestCgroups::new();
     let has_cgroups = cgroups.0.is_some();
     let parents = cgroups.0.as_deref().map(|own| Cgroups::below(own).unwrap()).unwrap_or_default();
@@ -127,14 +127,14 @@ pub(super) fn with_host_at(stage: Stage, test: impl AsyncFnOnce(&mut Host)) {
 }
 
 /// Runs `test` against an agent that may run commands and has been greeted.
-pub(super) fn with_host(test: impl AsyncFnOnce(&mut Host)) {
-    with_host_at(Stage::Prepared, async |host: &mut Host| {
+pub(crate) fn with_host(test: impl AsyncFnOnce(&mut Host)) {
+    with_host_at(Stage::Prepared(None), async |host: &mut Host| {
         host.greet(1).await;
         test(host).await;
     });
 }
 
-pub(super) fn exec(argv: &[&str]) -> Exec {
+pub(crate) fn exec(argv: &[&str]) -> Exec {
     Exec {
         argv: argv.iter().map(|arg| arg.as_bytes().to_vec()).collect(),
         environment: Vec::new(),
@@ -146,17 +146,17 @@ pub(super) fn exec(argv: &[&str]) -> Exec {
     }
 }
 
-pub(super) fn shell(script: &str) -> Exec {
+pub(crate) fn shell(script: &str) -> Exec {
     exec(&["sh", "-c", script])
 }
 
-pub(super) fn on_terminal(script: &str, rows: u16, columns: u16) -> Exec {
+pub(crate) fn on_terminal(script: &str, rows: u16, columns: u16) -> Exec {
     let terminal = Terminal { size: TerminalSize { rows, columns }, term: "xterm".to_owned() };
     Exec { terminal: Some(terminal), stdin: true, ..shell(script) }
 }
 
 impl Host {
-    pub(super) async fn send(&mut self, frame: Frame) {
+    pub(crate) async fn send(&mut self, frame: Frame) {
         let mut wire = Vec::new();
         frame.write_to(&mut wire);
         // What a host sends and what it receives share their lanes' rule.
@@ -164,7 +164,7 @@ impl Host {
         self.writers[lane].write_all(&wire).await.unwrap();
     }
 
-    pub(super) async fn greet(&mut self, nonce: u64) {
+    pub(crate) async fn greet(&mut self, nonce: u64) {
         let payload = encode(&Hello::new(nonce)).unwrap();
         self.send(Frame { stream: StreamId::CONNECTION, kind: Kind::Hello, payload }).await;
         loop {
@@ -176,23 +176,23 @@ impl Host {
         }
     }
 
-    pub(super) fn next_stream(&mut self) -> StreamId {
+    pub(crate) fn next_stream(&mut self) -> StreamId {
         self.streams += 1;
         StreamId(self.streams)
     }
 
-    pub(super) async fn open(&mut self, request: &Request) -> StreamId {
+    pub(crate) async fn open(&mut self, request: &Request) -> StreamId {
         let stream = self.next_stream();
         self.open_as(stream, request).await;
         stream
     }
 
-    pub(super) async fn open_as(&mut self, stream: StreamId, request: &Request) {
+    pub(crate) async fn open_as(&mut self, stream: StreamId, request: &Request) {
         let payload = encode(request).unwrap();
         self.send(Frame { stream, kind: Kind::Open, payload }).await;
     }
 
-    pub(super) async fn input(&mut self, stream: StreamId, input: Input) {
+    pub(crate) async fn input(&mut self, stream: StreamId, input: Input) {
         let payload = encode(&input).unwrap();
         self.send(Frame { stream, kind: Kind::Input, payload }).await;
     }
@@ -208,7 +208,7 @@ impl Host {
     }
 
     /// The next frame of one call.
-    pub(super) async fn next(&mut self, stream: StreamId) -> Frame {
+    pub(crate) async fn next(&mut self, stream: StreamId) -> Frame {
         if let Some(frames) = self.waiting.get_mut(&stream).filter(|frames| !frames.is_empty()) {
             return frames.remove(0);
         }
@@ -222,7 +222,7 @@ impl Host {
     }
 
     /// Waits until a call's standard output holds `text`; gives what came until then.
-    pub(super) async fn until(&mut self, stream: StreamId, text: &str) -> String {
+    pub(crate) async fn until(&mut self, stream: StreamId, text: &str) -> String {
         let mut seen = String::new();
         while !seen.contains(text) {
             let frame = self.next(stream).await;
@@ -236,7 +236,7 @@ impl Host {
     }
 
     /// Sees a call through to its reply, granting as it reads.
-    pub(super) async fn finish(&mut self, stream: StreamId, stdin: &[u8]) -> Done {
+    pub(crate) async fn finish(&mut self, stream: StreamId, stdin: &[u8]) -> Done {
         let mut done = Done {
             reply: Reply::Synced,
             stdout: Vec::new(),
@@ -295,30 +295,30 @@ impl Host {
         None
     }
 
-    pub(super) async fn call(&mut self, request: &Request) -> Done {
+    pub(crate) async fn call(&mut self, request: &Request) -> Done {
         let stream = self.open(request).await;
         self.finish(stream, b"").await
     }
 
-    pub(super) async fn run(&mut self, exec: Exec) -> Done {
+    pub(crate) async fn run(&mut self, exec: Exec) -> Done {
         self.call(&Request::Exec(exec)).await
     }
 
-    pub(super) async fn run_with(&mut self, exec: Exec, stdin: &[u8]) -> Done {
+    pub(crate) async fn run_with(&mut self, exec: Exec, stdin: &[u8]) -> Done {
         let stream = self.open(&Request::Exec(Exec { stdin: true, ..exec })).await;
         self.finish(stream, stdin).await
     }
 }
 
 /// Waits until no process has `marker` among its arguments.
-pub(super) async fn until_gone(marker: &str) {
+pub(crate) async fn until_gone(marker: &str) {
     while processes(marker) > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 /// Waits until so many processes have `marker` among their arguments.
-pub(super) async fn until_there(marker: &str, count: usize) {
+pub(crate) async fn until_there(marker: &str, count: usize) {
     while processes(marker) < count {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -335,7 +335,7 @@ thread_local! {
 }
 
 /// An argument of `sleep` that no other process on this machine has.
-pub(super) fn marker() -> String {
+pub(crate) fn marker() -> String {
     MARKERS.with_borrow_mut(|count| *count += 1);
     let thread = format!("{:?}", std::thread::current().id());
     let digits: String = thread.chars().filter(char::is_ascii_digit).collect();

@@ -2,7 +2,7 @@
 //! Control groups are used where this user may make some, and process groups otherwise.
 
 mod commands;
-mod host;
+pub(crate) mod host;
 mod protocol;
 mod streams;
 mod terminals;

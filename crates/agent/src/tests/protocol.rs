@@ -2,7 +2,7 @@
 
 use super::host::{Host, exec, marker, shell, until_gone, until_there, with_host, with_host_at};
 use crate::guest::Stage;
-use pyro_proto::agent::{Exec, FailureKind, Outcome, Prepare, Reply, Request};
+use pyro_proto::agent::{Exec, FailureKind, Outcome, Prepare, Reply, Request, WorkspaceDisk};
 use pyro_proto::{Channel, Frame, Kind, StreamId};
 
 /// A new handshake ends every call of the one before, and their processes.
@@ -92,6 +92,7 @@ fn the_wrong_moment_is_refused() {
             realtime_ns: 0,
             hostname: "vm".to_owned(),
             machine_id: "0".repeat(32),
+            workspace: WorkspaceDisk::Plain,
         };
         assert_eq!(host.call(&Request::Prepare(prepare)).await.failure().kind, FailureKind::Refused);
         assert_eq!(host.call(&Request::Warm).await.failure().kind, FailureKind::Refused);
@@ -102,7 +103,7 @@ fn the_wrong_moment_is_refused() {
 /// Nothing is done for a host that has not said hello.
 #[test]
 fn a_host_says_hello_first() {
-    with_host_at(Stage::Prepared, async |host: &mut Host| {
+    with_host_at(Stage::Prepared(None), async |host: &mut Host| {
         let marker = marker();
         host.open(&Request::Exec(exec(&["sleep", &marker]))).await;
         host.greet(3).await;

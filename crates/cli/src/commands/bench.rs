@@ -15,7 +15,8 @@ pub(crate) async fn run(pyro: &Pyro, arguments: &Bench) -> Result<Status, Failur
     }
     let bar = terminal::progress_bar();
     bar.set_style(terminal::bar_style());
-    let work = pyro::bench::measure(pyro, &arguments.environment, arguments.samples, |done, total, what| {
+    let Bench { environment, samples, trees, .. } = arguments;
+    let work = pyro::bench::measure(pyro, environment, *samples, *trees, |done, total, what| {
         bar.set_length(total);
         bar.set_position(done);
         bar.set_message(what.to_owned());
@@ -29,7 +30,7 @@ pub(crate) async fn run(pyro: &Pyro, arguments: &Bench) -> Result<Status, Failur
 
 fn table(report: &BenchReport) -> String {
     let mut text = format!(
-        "environment={} accelerator={} vmm={} cpus={} samples={}\n{:<44} {:>9} {:>9} {:>9} {:>6}\n",
+        "environment={} accelerator={} vmm={} cpus={} samples={}\n{:<48} {:>9} {:>9} {:>9} {:>6}\n",
         report.environment,
         report.accelerator,
         report.vmm,
@@ -43,9 +44,17 @@ fn table(report: &BenchReport) -> String {
     );
     for Figure { name, unit, p50, p95, p99, count } in &report.figures {
         text.push_str(&format!(
-            "{:<44} {p50:>9.1} {p95:>9.1} {p99:>9.1} {count:>6}\n",
-            format!("{name} ({unit})")
+            "{:<48} {:>9} {:>9} {:>9} {count:>6}\n",
+            format!("{name} ({unit})"),
+            value(*p50, unit),
+            value(*p95, unit),
+            value(*p99, unit)
         ));
     }
     text
+}
+
+/// Ratios are small: they are compared by their second digit.
+fn value(value: f64, unit: &str) -> String {
+    if unit == "ratio" { format!("{value:.2}") } else { format!("{value:.1}") }
 }

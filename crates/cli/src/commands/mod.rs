@@ -7,6 +7,7 @@ mod doctor;
 mod env;
 mod run;
 mod shim;
+mod workspace;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ fn with_state(parsed: Arguments) -> Result<Status, Failure> {
         match parsed.command {
             Command::Env(arguments) => env::run(&pyro, arguments).await,
             Command::Run(arguments) => run::run(&pyro, arguments).await,
+            Command::Workspace(arguments) => workspace::run(&pyro, arguments).await,
             Command::Demo(arguments) => demo::run(&pyro, &arguments).await,
             Command::Bench(arguments) => bench::run(&pyro, &arguments).await,
             Command::Doctor(_) | Command::Completions(_) | Command::Shim => Ok(Status::SUCCESS),
@@ -68,6 +70,7 @@ fn wants_json(command: &Command) -> bool {
     match command {
         Command::Doctor(arguments) => arguments.json,
         Command::Run(arguments) => arguments.json,
+        Command::Workspace(arguments) => workspace::wants_json(arguments),
         Command::Demo(arguments) => arguments.json,
         Command::Bench(arguments) => arguments.json,
         Command::Env(
@@ -95,18 +98,18 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> Status {
 
 /// `pyro run debian:12 git --version` lacks only its `--`.
 fn separator_hint(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
-    let is_run = arguments.iter().any(|argument| argument == "run");
+    let example = match arguments.iter().find(|argument| *argument == "run" || *argument == "exec") {
+        Some(word) if word == "run" => "pyro run debian:12 -- git --version",
+        Some(_) => "pyro workspace exec NAME -- git --version",
+        None => return None,
+    };
     let has_separator = arguments.iter().any(|argument| argument == "--");
-    if !is_run
-        || has_separator
+    if has_separator
         || !matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument)
     {
         return None;
     }
-    Some(
-        "hint: the command for the guest goes behind `--`, as in `pyro run debian:12 -- git --version`"
-            .to_owned(),
-    )
+    Some(format!("hint: the command for the guest goes behind `--`, as in `{example}`"))
 }
 
 #[cfg(test)]
@@ -124,6 +127,7 @@ mod tests {
     fn a_forgotten_separator_is_explained() {
         assert!(hint(&["pyro", "run", "debian:12", "git"]).unwrap().contains("-- git --version"));
         assert!(hint(&["pyro", "run", "debian:12"]).is_some());
+        assert!(hint(&["pyro", "workspace", "exec", "w", "git"]).unwrap().contains("workspace exec"));
         assert!(hint(&["pyro", "run", "--nonsense", "debian:12", "--", "x"]).is_none());
         assert!(hint(&["pyro", "env", "frobnicate"]).is_none());
     }

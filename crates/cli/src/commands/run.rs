@@ -1,6 +1,5 @@
 //! `pyro run`: one command in a fresh VM, then gone.
 
-mod request;
 mod summary;
 
 use std::time::{Duration, Instant};
@@ -9,23 +8,23 @@ use pyro::{Code, Exec, Failure, LaunchRequest, Notice, Pyro, Shape, Vm, parse_se
 
 use crate::arguments::Run;
 use crate::commands::env;
+use crate::exec_request::exec_of;
 use crate::exit::Status;
 use crate::interrupt::Interrupts;
-use crate::pump::{Ended, Streams, pump};
+use crate::outcome::explain;
+use crate::pump::{Ended, attach};
 use crate::{report, terminal};
-use request::exec_of;
-use summary::{Summary, explain};
+use summary::Summary;
 
 pub(crate) async fn run(pyro: &Pyro, arguments: Run) -> Result<Status, Failure> {
     let shape = Shape::parse(arguments.sizing.vcpu_count, arguments.sizing.mem_mib)?;
-    let timeout_seconds = parse_seconds("--timeout-seconds", arguments.timeout_seconds)?;
     let ttl_seconds = parse_seconds("--ttl-seconds", arguments.ttl_seconds)?;
     if arguments.network {
         return Err(Failure::new(Code::NotSupported, "--network is not available yet")
             .because("this release gives guests no network")
             .fix("run the command without it"));
     }
-    let exec = exec_of(&arguments, timeout_seconds)?;
+    let exec = exec_of(&arguments.execute, arguments.workdir.clone(), &arguments.command)?;
     let name = arguments.environment.as_str();
     if !pyro.is_installed(name)? {
         env::pull(pyro, name).await?;
@@ -59,6 +58,7 @@ async fn launch(pyro: &Pyro, request: LaunchRequest, json: bool) -> Result<Vm, F
                 bar.finish_and_clear();
                 marker(json, || format!("[run] phase=start vm_id={vm_id}"));
             }
+            Notice::Seeding => {}
         })
         .await;
     bar.finish_and_clear();
@@ -77,12 +77,8 @@ async fn execute(
     arguments: &Run,
     interrupts: &mut Interrupts,
 ) -> Result<Ended, Failure> {
-    let execution = vm.exec(exec)?;
-    let _raw = (arguments.tty && arguments.interactive).then(terminal::RawMode::enter).transpose().map_err(
-        |error| Failure::new(Code::System, "the terminal cannot be set to raw mode").because(error),
-    )?;
-    let streams = Streams { stdin: arguments.interactive, resize: arguments.tty, capture: arguments.json };
-    Ok(pump(execution, streams, interrupts).await)
+    let mut execution = vm.exec(exec)?;
+    attach(&mut execution, &arguments.execute, arguments.json, interrupts).await
 }
 
 /// The VM goes whatever happened; a failure to remove it is told, and never hides the command's own end.
@@ -112,7 +108,7 @@ async fn finish(vm: Vm, ended: Ended, duration: Duration, arguments: &Run) -> Re
             terminal::note(&format!("[run] step={step} duration_ms={:.1}", *microseconds as f64 / 1000.0));
         }
     }
-    explain(&exited, arguments);
+    explain(&exited, arguments.execute.timeout_seconds, arguments.sizing.mem_mib);
     terminal::note(&format!(
         "[run] environment={} execution_mode={} accelerator={} exit_code={} duration_ms={}",
         arguments.environment,

@@ -4,17 +4,16 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use pyro_image::{GuestKit, InstalledEnvironment};
+use pyro_image::GuestKit;
 
 use crate::Failure;
 use crate::failure::unusable;
 use crate::limits::RELEASE;
 
-/// Templates of one environment, kernel, agent and QEMU lie together, whatever their shapes: they are
+/// Templates of one root image, kernel, agent and QEMU lie together, whatever their shapes: they are
 /// useful, and useless, together.
-pub(crate) fn family(kit: &GuestKit, environment: &InstalledEnvironment, vmm: &str) -> String {
-    let manifest = environment.manifest();
-    let text = format!("{}\n{}\n{vmm}\n{RELEASE}\n", kit.digest, manifest.rootfs.digest);
+pub(crate) fn family(kit: &GuestKit, base_digest: &str, vmm: &str) -> String {
+    let text = format!("{}\n{base_digest}\n{vmm}\n{RELEASE}\n", kit.digest);
     pyro_image::Digest::of(text.as_bytes()).short()
 }
 

@@ -4,17 +4,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use pyro_channel::FrameReader;
-use pyro_proto::agent::{self, Exec, Exited, Outcome};
+use pyro_proto::agent::{self, Exited, Outcome};
 use pyro_proto::hello::Hello;
 use pyro_proto::limits::WINDOW_BYTES;
-use pyro_proto::shim::{Accelerator, FailureCode, HostPath, Machine};
+use pyro_proto::shim::{Accelerator, Exec, FailureCode, HostPath, Machine};
 use pyro_proto::{Channel, Frame, StreamId, encode};
+use pyro_store::{Directories, Durability, Store, VmId};
 use pyro_vmm::fake::{FakeVmm, Fault};
 use pyro_vmm::{Draft, Exit, GuestChannels, KeyInputs, Shape, TemplateKey};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::*;
+
+mod model;
+mod workspaces;
 
 /// One agent of a fake guest: honest until its script says otherwise.
 struct Agent {
@@ -50,7 +54,7 @@ impl Agent {
     }
 
     /// Handshake and preparation, as every agent has to; gives the first command's stream.
-    async fn until_exec(&mut self) -> Option<(StreamId, Exec)> {
+    async fn until_exec(&mut self) -> Option<(StreamId, agent::Exec)> {
         loop {
             let frame = self.next().await?;
             match frame.kind {
@@ -202,7 +206,7 @@ impl Client {
 }
 
 fn exec(timeout_ms: Option<u64>) -> Request {
-    Request::Exec(Exec {
+    let command = agent::Exec {
         argv: vec![b"x".to_vec()],
         environment: Vec::new(),
         directory: None,
@@ -210,7 +214,8 @@ fn exec(timeout_ms: Option<u64>) -> Request {
         terminal: None,
         stdin: true,
         timeout_ms,
-    })
+    };
+    Request::Exec(Exec { command, detach: false })
 }
 
 /// A guest that runs `script` once its first command is there, and then stays.
@@ -247,10 +252,7 @@ async fn a_command_runs_and_the_vm_goes() {
                 before.iter().map(|frame| frame.kind).collect::<Vec<_>>(),
                 [Kind::Data, Kind::Eof, Kind::Eof]
             );
-            assert!(matches!(
-                reply,
-                Reply::Exec(agent::Reply::Exited(Exited { outcome: Outcome::Code(7), .. }))
-            ));
+            assert!(matches!(reply, Reply::Exited(Exited { outcome: Outcome::Code(7), .. })));
             client.open(6, &Request::Stop).await;
             assert_eq!(client.reply(6).await.1, Reply::Stopped);
         })
@@ -354,6 +356,8 @@ async fn a_hostile_agent_is_ended() {
     };
     // The command is the third call on the link: stream 2, behind `Prepare`.
     let stream = StreamId(2);
+    let news =
+        |news: agent::Event| frame(Frame { stream, kind: Kind::Event, payload: encode(&news).unwrap() });
     let attacks: Vec<(&str, bool, Vec<u8>)> = vec![
         ("unknown kind", false, raw(99, 0, 0)),
         ("reserved bytes", false, raw(6, 0, 1)),
@@ -375,6 +379,22 @@ async fn a_hostile_agent_is_ended() {
         }),
         ("a call from the guest", true, frame(Frame { stream, kind: Kind::Open, payload: vec![0] })),
         ("an input from the guest", true, frame(Frame { stream, kind: Kind::Input, payload: vec![0] })),
+        ("data without bytes", false, frame(Frame::data(stream, Channel::Stdout, b""))),
+        ("a grant of nothing", true, frame(Frame::credit(stream, Channel::Stdin, 0))),
+        ("a second end", false, frame(Frame::eof(stream, Channel::Stdout)).repeat(2)),
+        ("output behind its end", false, {
+            let mut wire = frame(Frame::eof(stream, Channel::Stderr));
+            wire.extend(frame(Frame::data(stream, Channel::Stderr, b"x")));
+            wire
+        }),
+        ("malformed news", false, frame(Frame { stream, kind: Kind::Event, payload: vec![99] })),
+        ("progress of a command", false, news(agent::Event::Progress { done: 1, total: 2 })),
+        ("a flood of news", false, news(agent::Event::Started { pid: 7 }).repeat(300)),
+        ("an end before that of its output", false, {
+            let exited = Exited { outcome: Outcome::Code(0), out_of_memory_kills: 0, duration_us: 1 };
+            let payload = encode(&agent::Reply::Exited(exited)).unwrap();
+            frame(Frame { stream, kind: Kind::Reply, payload })
+        }),
         ("more than the window", false, {
             let piece = frame(Frame::data(stream, Channel::Stdout, &[0; 32_000]));
             piece.repeat(WINDOW_BYTES as usize / 32_000 + 1)
@@ -414,7 +434,7 @@ async fn stragglers_are_passed_over() {
         .run(vmm, async |mut client| {
             client.started().await;
             client.open(5, &exec(None)).await;
-            assert!(matches!(client.reply(5).await.1, Reply::Exec(agent::Reply::Exited(_))));
+            assert!(matches!(client.reply(5).await.1, Reply::Exited(_)));
         })
         .await;
 }
@@ -487,10 +507,7 @@ async fn a_bad_client_harms_nobody_else() {
             other.frames.next().await.unwrap().unwrap();
             other.send(Frame::eof(StreamId(1), Channel::Stdout)).await;
             let (_, reply) = client.reply(5).await;
-            assert!(matches!(
-                reply,
-                Reply::Exec(agent::Reply::Exited(Exited { outcome: Outcome::Code(9), .. }))
-            ));
+            assert!(matches!(reply, Reply::Exited(Exited { outcome: Outcome::Code(9), .. })));
         })
         .await;
 }

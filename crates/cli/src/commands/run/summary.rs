@@ -1,15 +1,14 @@
 //! What is told of a run at its end.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 
-use pyro::{Exited, Outcome};
+use pyro::Exited;
 use serde::Serialize;
 
 use crate::arguments::Run;
 use crate::exit::Status;
+use crate::outcome::{reason, shell_words};
 use crate::pump::Captured;
-use crate::terminal;
 
 /// What is known of a VM once it is gone.
 pub(super) struct Summary {
@@ -37,12 +36,7 @@ impl Summary {
             environment: arguments.environment.clone(),
             execution_mode: self.execution_mode,
             exit_code: Status::of_command(exited).number(),
-            reason: match exited.outcome {
-                Outcome::TimedOut => Some("timeout"),
-                Outcome::OutOfMemory => Some("out_of_memory"),
-                Outcome::Signal(_) => Some("signal"),
-                Outcome::Code(_) => None,
-            },
+            reason: reason(exited.outcome),
             stderr_bytes_cut: captured.stderr.cut(),
             stderr: captured.stderr.into_text(),
             stdout_bytes_cut: captured.stdout.cut(),
@@ -81,50 +75,6 @@ struct Cleanup {
     vm_id: String,
 }
 
-/// What an exit code alone does not say.
-pub(super) fn explain(exited: &Exited, arguments: &Run) {
-    match exited.outcome {
-        Outcome::TimedOut => terminal::error(&format!(
-            "the command was killed at its time limit of {} s; give it longer with --timeout-seconds",
-            arguments.timeout_seconds
-        )),
-        Outcome::OutOfMemory => terminal::error(&format!(
-            "the guest ran out of memory ({} MiB) and killed the command; give it more with --mem-mib",
-            arguments.sizing.mem_mib
-        )),
-        Outcome::Code(_) | Outcome::Signal(_) if exited.out_of_memory_kills > 0 => terminal::note(&format!(
-            "note: the guest ran out of memory ({} MiB) and killed {} of the command's processes",
-            arguments.sizing.mem_mib, exited.out_of_memory_kills
-        )),
-        Outcome::Code(_) | Outcome::Signal(_) => {}
-    }
-}
-
-/// The command as a shell would take it.
-fn shell_words(command: &[OsString]) -> String {
-    command.iter().map(|word| shell_word(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
-}
-
-fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "@%+=:,./-_".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
 fn is_zero(count: &u64) -> bool {
     *count == 0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A command in a result can be pasted into a shell.
-    #[test]
-    fn commands_are_quoted() {
-        let words = ["git", "--version", "a b", "it's", ""].map(OsString::from);
-        assert_eq!(shell_words(&words), r"git --version 'a b' 'it'\''s' ''");
-    }
 }

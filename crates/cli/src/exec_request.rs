@@ -3,9 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use pyro::{Code, Exec, Failure, Terminal};
+use pyro::{Code, Exec, Failure, Terminal, parse_seconds};
 
-use crate::arguments::Run;
+use crate::arguments::Execute;
 use crate::pump::TERMINAL_SIZE_DEFAULT;
 use crate::{settings, terminal};
 
@@ -13,26 +13,31 @@ use crate::{settings, terminal};
 type Variable = (Vec<u8>, Vec<u8>);
 
 /// The command to run.
-pub(super) fn exec_of(arguments: &Run, timeout_seconds: u64) -> Result<Exec, Failure> {
-    if arguments.command.first().is_none_or(|program| program.is_empty()) {
+pub(crate) fn exec_of(
+    execute: &Execute,
+    directory: Option<OsString>,
+    command: &[OsString],
+) -> Result<Exec, Failure> {
+    let timeout_seconds = parse_seconds("--timeout-seconds", execute.timeout_seconds)?;
+    if command.first().is_none_or(|program| program.is_empty()) {
         return Err(Failure::new(Code::InvalidArgument, "the command is empty")
-            .fix("write it behind `--`, as in `pyro run debian:12 -- git --version`"));
+            .fix("write it behind `--`, as in `-- git --version`"));
     }
-    if arguments.tty && arguments.interactive && !terminal::stdin_is_terminal() {
+    if execute.tty && execute.interactive && !terminal::stdin_is_terminal() {
         return Err(Failure::new(Code::InvalidArgument, "-it needs a terminal on standard input")
             .fix("leave out -t when input comes from a pipe or a file"));
     }
-    let environment = arguments.env.iter().map(|text| variable(text)).collect::<Result<Vec<_>, _>>()?;
+    let environment = execute.env.iter().map(|text| variable(text)).collect::<Result<Vec<_>, _>>()?;
     Ok(Exec {
-        argv: arguments.command.iter().map(|word| word.clone().into_vec()).collect(),
+        argv: command.iter().map(|word| word.clone().into_vec()).collect(),
         environment: environment.into_iter().flatten().collect(),
-        directory: arguments.workdir.clone().map(OsString::into_vec),
-        user: arguments.user.clone(),
-        terminal: arguments.tty.then(|| Terminal {
+        directory: directory.map(OsString::into_vec),
+        user: execute.user.clone(),
+        terminal: execute.tty.then(|| Terminal {
             size: terminal::size().unwrap_or(TERMINAL_SIZE_DEFAULT),
             term: settings::terminal_type(),
         }),
-        stdin: arguments.interactive,
+        stdin: execute.interactive,
         timeout_ms: Some(timeout_seconds * 1000),
     })
 }

@@ -1,0 +1,14 @@
+//! Workspaces as they are used, on plain directories and, where the machine lets them be mounted, on real layers.
+
+mod bench;
+mod calls;
+mod exports;
+mod layers;
+mod order;
+mod pushes;
+mod seeds;
+
+pub(super) use bench::{
+    Bench, Streamed, changes, directory, entry, file, inlet, open, path, read, remove_item, snapshot, stream,
+    symlink,
+};

@@ -1,0 +1,115 @@
+//! `pyro workspace`: one file per command.
+
+mod apply;
+mod block;
+mod create;
+mod delete;
+mod diff;
+mod exec;
+mod export;
+mod file;
+mod list;
+mod logs;
+mod patch;
+mod power;
+mod push;
+mod status;
+mod summary;
+mod update;
+
+use std::ffi::OsString;
+
+use pyro::{Failure, GuestPath, Notice, Pyro, Starting};
+
+use crate::arguments::Workspace;
+use crate::arguments::workspace::{Connected, File, Patch, Sync};
+use crate::commands::env;
+use crate::exit::Status;
+use crate::interrupt::unless_interrupted;
+use crate::terminal;
+
+pub(crate) async fn run(pyro: &Pyro, arguments: Workspace) -> Result<Status, Failure> {
+    match arguments {
+        Workspace::Create(arguments) => create::run(pyro, arguments).await,
+        Workspace::List(arguments) => list::run(pyro, &arguments).await,
+        Workspace::Status(arguments) => status::run(pyro, &arguments).await,
+        Workspace::Update(arguments) => update::run(pyro, arguments).await,
+        Workspace::Logs(arguments) => logs::run(pyro, &arguments).await,
+        Workspace::Summary(arguments) => unless_interrupted(summary::run(pyro, &arguments)).await,
+        Workspace::Exec(arguments) => exec::run(pyro, arguments).await,
+        Workspace::Sync(Sync::Push(arguments)) => unless_interrupted(push::run(pyro, &arguments)).await,
+        Workspace::Diff(arguments) => unless_interrupted(diff::run(pyro, &arguments)).await,
+        Workspace::Apply(arguments) => unless_interrupted(apply::run(pyro, &arguments)).await,
+        Workspace::Export(arguments) => unless_interrupted(export::run(pyro, &arguments)).await,
+        Workspace::File(File::List(arguments)) => unless_interrupted(file::list(pyro, &arguments)).await,
+        Workspace::File(File::Read(arguments)) => unless_interrupted(file::read(pyro, &arguments)).await,
+        Workspace::File(File::Write(arguments)) => unless_interrupted(file::write(pyro, arguments)).await,
+        Workspace::Patch(Patch::Apply(arguments)) => unless_interrupted(patch::apply(pyro, arguments)).await,
+        Workspace::Start(arguments) => unless_interrupted(power::start(pyro, &arguments)).await,
+        Workspace::Stop(arguments) => power::stop(pyro, &arguments).await,
+        Workspace::Delete(arguments) => delete::run(pyro, &arguments).await,
+    }
+}
+
+pub(crate) fn wants_json(arguments: &Workspace) -> bool {
+    match arguments {
+        Workspace::Create(arguments) => arguments.json,
+        Workspace::List(arguments) => arguments.json,
+        Workspace::Status(arguments) | Workspace::Start(arguments) | Workspace::Stop(arguments) => {
+            arguments.json
+        }
+        Workspace::Update(arguments) => arguments.one.json,
+        Workspace::Logs(arguments) => arguments.one.json,
+        Workspace::Summary(arguments) => arguments.one.json,
+        Workspace::Exec(arguments) => arguments.connected.one.json,
+        Workspace::Sync(Sync::Push(arguments)) => arguments.json,
+        Workspace::Diff(arguments) => arguments.connected.one.json,
+        Workspace::Apply(arguments) => arguments.connected.one.json,
+        Workspace::Export(arguments) => arguments.connected.one.json,
+        Workspace::File(File::List(arguments)) => arguments.connected.one.json,
+        Workspace::File(File::Read(arguments)) => arguments.connected.one.json,
+        Workspace::File(File::Write(arguments)) => arguments.connected.one.json,
+        Workspace::Patch(Patch::Apply(arguments)) => arguments.connected.one.json,
+        Workspace::Delete(arguments) => arguments.json,
+    }
+}
+
+/// Connects to a workspace; one that is stopped is started, unless `--no-start` was given.
+async fn connect(pyro: &Pyro, connected: &Connected) -> Result<pyro::Workspace, Failure> {
+    let starting = if connected.no_start { Starting::Never } else { Starting::IfStopped };
+    open(pyro, &connected.one.workspace, starting, connected.one.json).await
+}
+
+/// The same for commands with flags of their own.
+async fn open(
+    pyro: &Pyro,
+    workspace: &str,
+    starting: Starting,
+    json: bool,
+) -> Result<pyro::Workspace, Failure> {
+    if starting == Starting::IfStopped
+        && let Some(environment) = pyro.workspace_lacks(workspace)?
+    {
+        env::pull(pyro, &environment).await?;
+    }
+    let bar = terminal::progress_bar();
+    let opened = pyro
+        .open_workspace(workspace, starting, |notice| match notice {
+            Notice::MakingTemplate => {
+                bar.set_message("first use of this shape: booting it once");
+                bar.enable_steady_tick(terminal::TICK);
+            }
+            Notice::Starting { .. } if !json => {
+                let id = pyro.workspace_id(workspace).unwrap_or_default();
+                bar.suspend(|| terminal::note(&format!("[workspace-start] workspace_id={id}")));
+            }
+            Notice::Starting { .. } | Notice::Seeding => {}
+        })
+        .await;
+    bar.finish_and_clear();
+    opened
+}
+
+fn guest_paths(paths: &[OsString]) -> Result<Vec<GuestPath>, Failure> {
+    paths.iter().map(|path| GuestPath::parse(path)).collect()
+}

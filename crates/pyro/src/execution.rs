@@ -1,0 +1,100 @@
+//! A command that runs in a guest, seen from its client.
+
+use pyro_proto::{Channel, agent, shim};
+
+use crate::Failure;
+use crate::connection::{Call, Connection, News, unexpected};
+
+/// What comes from a running command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Bytes of its standard output.
+    Stdout(Vec<u8>),
+    /// Bytes of its standard error.
+    Stderr(Vec<u8>),
+    /// So many bytes of a followed command's output are not kept.
+    Cut {
+        /// Whether of standard error.
+        of_stderr: bool,
+        /// How many.
+        bytes: u64,
+    },
+    /// Its standard input takes more again, see [`Execution::stdin_room`].
+    Room,
+    /// It ended; nothing comes after this.
+    Exited(agent::Exited),
+}
+
+/// A running command. Dropping it leaves the command to the shim, which kills it when the connection goes.
+#[derive(Debug)]
+pub struct Execution<'a> {
+    call: Call<'a>,
+    sequence: Option<u64>,
+}
+
+impl Connection {
+    /// Starts a command; its end comes from [`Execution::next`].
+    pub(crate) fn exec(&mut self, command: agent::Exec) -> Result<Execution<'_>, Failure> {
+        let call = self.call(&shim::Request::Exec(shim::Exec { command, detach: false }))?;
+        Ok(Execution { call, sequence: None })
+    }
+
+    /// Follows a command of the workspace's history.
+    pub(crate) fn follow(&mut self, sequence: u64) -> Result<Execution<'_>, Failure> {
+        let call = self.call(&shim::Request::Follow { sequence })?;
+        Ok(Execution { call, sequence: Some(sequence) })
+    }
+}
+
+impl Execution<'_> {
+    /// The command's next output or its end. May be dropped at any await without losing anything.
+    pub async fn next(&mut self) -> Result<Output, Failure> {
+        loop {
+            match self.call.next().await? {
+                News::Data(Channel::Stderr, bytes) => return Ok(Output::Stderr(bytes)),
+                News::Data(_, bytes) => return Ok(Output::Stdout(bytes)),
+                News::Room => return Ok(Output::Room),
+                News::Event(shim::Event::Recorded { sequence }) => self.sequence = Some(sequence),
+                News::Event(shim::Event::Cut { of_stderr, bytes }) => {
+                    return Ok(Output::Cut { of_stderr, bytes });
+                }
+                News::Event(_) => {}
+                News::Reply(reply) => return end_of(reply).map(Output::Exited),
+            }
+        }
+    }
+
+    /// The command's number in its workspace's history, once it is told; none in a VM without a workspace.
+    pub fn sequence(&self) -> Option<u64> {
+        self.sequence
+    }
+
+    /// Bytes of standard input that may be sent now; [`Self::next`] tells when there is more room.
+    pub fn stdin_room(&self) -> usize {
+        self.call.room()
+    }
+
+    /// Sends standard input, at most [`Self::stdin_room`] bytes.
+    pub fn send_stdin(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.call.send(bytes)
+    }
+
+    /// Ends standard input.
+    pub fn close_stdin(&mut self) -> Result<(), Failure> {
+        self.call.close()
+    }
+
+    /// Resizes the terminal, signals or kills.
+    pub fn input(&mut self, input: agent::Input) -> Result<(), Failure> {
+        self.call.steer(input)
+    }
+}
+
+fn end_of(reply: shim::Reply) -> Result<agent::Exited, Failure> {
+    match reply {
+        shim::Reply::Exited(exited) => Ok(exited),
+        shim::Reply::Refused(failure) => Err(failure.into()),
+        shim::Reply::Failed(failure) => Err(failure.into()),
+        other => Err(unexpected(&other)),
+    }
+}

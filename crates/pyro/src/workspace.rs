@@ -1,0 +1,81 @@
+//! Workspaces: computers that stay, seen from their clients.
+//!
+//! A workspace is a record, a disk and a history; a VM runs on it while it is used, driven by its shim. Here it
+//! is found, started, talked to, and given up. Nothing here touches its disk.
+
+use pyro_proto::shim::{Accelerator, ExecutionMode};
+use pyro_store::{WorkspaceName, WorkspaceRecord};
+
+use crate::connection::Connection;
+
+mod apply;
+mod create;
+mod diff;
+mod end;
+mod export;
+mod files;
+mod guest_path;
+mod history;
+mod info;
+mod open;
+mod patch;
+mod push;
+mod summary;
+mod transfer;
+
+pub use apply::{Applied, AppliedPath, ApplyRequest};
+pub use create::{CreateRequest, Seed, SeedRules};
+pub use diff::{Diff, DiffRequest, LeftOut};
+pub use export::Exported;
+pub use files::{FileEntry, FileRead};
+pub use guest_path::{GuestPath, WORKSPACE};
+pub use history::{HistoryEntry, KeptOutput};
+pub use info::{SeedInfo, UpdateRequest, WorkspaceInfo};
+pub use open::Starting;
+pub use patch::Patched;
+pub use push::{Pushed, Source};
+pub use summary::WorkspaceSummary;
+pub use transfer::Progress;
+
+/// A workspace whose VM runs, and this client's connection to it.
+#[derive(Debug)]
+pub struct Workspace {
+    record: WorkspaceRecord,
+    connection: Connection,
+    accelerator: Accelerator,
+    execution_mode: ExecutionMode,
+    /// What each step of a start took, in microseconds; empty when it ran already.
+    timings: Vec<(String, u64)>,
+}
+
+impl Workspace {
+    /// Its id.
+    pub fn id(&self) -> &str {
+        self.record.workspace.id.as_str()
+    }
+
+    /// Memory of its VM in MiB.
+    pub fn memory_mib(&self) -> u32 {
+        self.record.workspace.memory_mib
+    }
+
+    /// `kvm` or `tcg`.
+    pub fn accelerator(&self) -> &'static str {
+        self.accelerator.as_str()
+    }
+
+    /// `guest_serial`: how the guest is reached.
+    pub fn execution_mode(&self) -> &'static str {
+        self.execution_mode.as_str()
+    }
+
+    /// What each step of a start took, in microseconds; empty when the workspace ran already.
+    pub fn timings(&self) -> &[(String, u64)] {
+        &self.timings
+    }
+}
+
+/// What a person calls a workspace: its name, or its id.
+fn called(record: &WorkspaceRecord) -> &str {
+    record.workspace.name.as_ref().map_or(record.workspace.id.as_str(), WorkspaceName::as_str)
+}

@@ -1,0 +1,180 @@
+//! Finding a workspace, and starting it where it does not run.
+//!
+//! A client connects to the shim of the workspace's VM. Where there is none, one client at a time, the holder
+//! of the start lock, starts one; the others wait for it and connect.
+
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::time::Instant;
+
+use pyro_proto::shim::{self, HostPath, Purpose, Start, Started, WorkspaceOrder};
+use pyro_store::{FileLock, KeptImage, LockMode, NewWorkspace, VmId, WorkspaceId, WorkspaceRecord};
+use rustix::fs::{Mode, OFlags};
+use tokio::net::UnixStream;
+
+use super::{Workspace, called};
+use crate::connection::{Connection, unexpected};
+use crate::failure::chain;
+use crate::launch::Notice;
+use crate::template::{Guest, Root};
+use crate::{Code, Failure, Pyro, Shape};
+
+/// What to do with a workspace whose VM does not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Starting {
+    /// Start it.
+    IfStopped,
+    /// Fail.
+    Never,
+}
+
+impl Pyro {
+    /// Connects to a workspace, and starts it first where it does not run.
+    pub async fn open_workspace(
+        &self,
+        reference: &str,
+        starting: Starting,
+        mut on_notice: impl FnMut(Notice<'_>),
+    ) -> Result<Workspace, Failure> {
+        let record = self.find_workspace(reference)?;
+        if let Some(workspace) = self.connect(&record).await? {
+            return Ok(workspace);
+        }
+        if starting == Starting::Never {
+            return Err(Failure::new(
+                Code::WorkspaceStopped,
+                format!("the workspace {} is stopped", called(&record)),
+            )
+            .fix(format!("run `pyro workspace start {}`, or leave out --no-start", called(&record))));
+        }
+        self.start_workspace(reference, &mut on_notice).await
+    }
+
+    /// The environment that a start of this workspace needs and that is not installed.
+    pub fn workspace_lacks(&self, reference: &str) -> Result<Option<String>, Failure> {
+        let environment = self.find_workspace(reference)?.workspace.environment;
+        Ok(if self.is_installed(&environment)? { None } else { Some(environment) })
+    }
+
+    /// The record of a workspace that may be used.
+    pub(crate) fn find_workspace(&self, reference: &str) -> Result<WorkspaceRecord, Failure> {
+        Ok(self.store.resolve(reference)?)
+    }
+
+    /// A connection to the shim, when there is one.
+    pub(crate) async fn connect(&self, record: &WorkspaceRecord) -> Result<Option<Workspace>, Failure> {
+        let Some(vm_id) = &record.vm_id else { return Ok(None) };
+        let Ok(socket) = connect(&self.config.directories.vm(vm_id).socket()).await else { return Ok(None) };
+        // A shim that is ending accepts nothing, or closes before it answers.
+        let Ok(mut connection) = Connection::greet(socket).await else { return Ok(None) };
+        match connection.request(&shim::Request::Status, |_| {}).await {
+            Ok(shim::Reply::Status(status)) => Ok(Some(Workspace {
+                record: record.clone(),
+                connection,
+                accelerator: status.accelerator,
+                execution_mode: status.execution_mode,
+                timings: Vec::new(),
+            })),
+            Ok(shim::Reply::Failed(_)) | Err(_) => Ok(None),
+            Ok(other) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Starts the workspace's VM, unless another client does so right now.
+    async fn start_workspace(
+        &self,
+        reference: &str,
+        on_notice: &mut impl FnMut(Notice<'_>),
+    ) -> Result<Workspace, Failure> {
+        let begun = Instant::now();
+        let id = self.find_workspace(reference)?.workspace.id;
+        let _starting = self.start_lock(&self.config.directories.workspace(&id).start_lock()).await?;
+        // Whoever held the lock before may have started it.
+        let record = self.find_workspace(id.as_str())?;
+        if let Some(workspace) = self.connect(&record).await? {
+            return Ok(workspace);
+        }
+        let guest = self.guest_of(&record).await?;
+        let start = |vm_id: &VmId| {
+            let NewWorkspace { id, ttl_seconds, .. } = &record.workspace;
+            self.workspace_start(id, *ttl_seconds, &guest, vm_id, WorkspaceOrder::Open)
+        };
+        let up = self.bring_up(&guest, begun, start, on_notice).await?;
+        Ok(Workspace::up(record, up.supervisor.detach(), &guest, &up.started, up.timings))
+    }
+
+    /// What a workspace's VM is forked from: its own base image, with the kernel of its environment.
+    async fn guest_of(&self, record: &WorkspaceRecord) -> Result<Guest, Failure> {
+        let workspace = &record.workspace;
+        let kit = self.kit(&self.installed(&workspace.environment)?)?;
+        let root = Root {
+            environment: workspace.environment.clone(),
+            image: self.config.directories.kept_image(KeptImage::Base(&workspace.base_digest)),
+            digest: workspace.base_digest.as_str().to_owned(),
+        };
+        let shape = Shape { vcpu_count: workspace.vcpu_count, memory_mib: workspace.memory_mib };
+        self.guest_on(root, kit, shape).await
+    }
+
+    /// What the shim of a workspace is told.
+    pub(super) fn workspace_start(
+        &self,
+        id: &WorkspaceId,
+        ttl_seconds: Option<u64>,
+        guest: &Guest,
+        vm_id: &VmId,
+        order: WorkspaceOrder,
+    ) -> Start {
+        let purpose = Purpose::Workspace(Box::new(shim::Workspace {
+            id: id.as_str().to_owned(),
+            template: HostPath::from(guest.template.as_path()),
+            template_key: guest.key.as_str().to_owned(),
+            order,
+        }));
+        let mut start = self.start(vm_id, &guest.environment, guest.machine.clone(), purpose);
+        start.ttl_seconds = ttl_seconds;
+        start
+    }
+
+    /// Waits for the lock without holding up this process's signals.
+    pub(super) async fn start_lock(&self, path: &Path) -> Result<FileLock, Failure> {
+        let path = path.to_owned();
+        let taken = tokio::task::spawn_blocking(move || FileLock::take(&path, LockMode::Exclusive)).await;
+        match taken {
+            Ok(Ok(lock)) => Ok(lock),
+            Ok(Err(error)) => Err(Failure::new(Code::StateUnusable, chain(&error))
+                .fix("make the state directory writable, or point PYRO_STATE_DIR at one that is")),
+            Err(error) => Err(Failure::new(Code::System, "waiting for the workspace failed")
+                .because(error)
+                .fix("run the command again")),
+        }
+    }
+}
+
+impl Workspace {
+    /// A workspace that this client has brought up.
+    pub(super) fn up(
+        record: WorkspaceRecord,
+        connection: Connection,
+        guest: &Guest,
+        started: &Started,
+        timings: Vec<(String, u64)>,
+    ) -> Workspace {
+        Workspace {
+            record,
+            connection,
+            accelerator: guest.accelerator(),
+            execution_mode: started.execution_mode,
+            timings,
+        }
+    }
+}
+
+/// Connects to a socket whose path may have any length: an address holds 107 bytes (unix(7)).
+async fn connect(path: &Path) -> std::io::Result<UnixStream> {
+    let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
+    let (directory, name) = (path.parent().ok_or_else(invalid)?, path.file_name().ok_or_else(invalid)?);
+    let held =
+        rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    UnixStream::connect(Path::new(&format!("/proc/self/fd/{}", held.as_raw_fd())).join(name)).await
+}

@@ -1,0 +1,135 @@
+//! Frames of clients: requests, and what belongs to calls that are open.
+
+use pyro_proto::shim::{Reply, Request};
+use pyro_proto::window::WindowError;
+use pyro_proto::{Channel, Frame, Kind, StreamId, agent, decode};
+use pyro_vmm::Vm;
+use tokio::time::Instant;
+
+use super::{Driver, Fault, refused};
+use crate::call::{ClientId, Owner, Work};
+use crate::client::ClientEvent;
+use crate::limits::{CALLS_OPEN_MAX, CLIENTS_MAX};
+
+impl<V: Vm> Driver<V> {
+    /// `Ok(Some(_))` ends the VM.
+    pub(super) fn on_client(&mut self, event: ClientEvent) -> Result<Option<Owner>, Fault> {
+        match event {
+            ClientEvent::Joined(id, client) => {
+                if self.clients.len() < CLIENTS_MAX {
+                    self.clients.insert(id, client);
+                }
+                Ok(None)
+            }
+            ClientEvent::Left(id) => Err(Fault::Client(id)),
+            ClientEvent::Frame(id, _) if !self.clients.contains_key(&id) => Ok(None),
+            ClientEvent::Frame(id, frame) if frame.kind == Kind::Open => {
+                self.on_open((id, frame.stream), &frame)
+            }
+            ClientEvent::Frame(id, frame) => self.on_more((id, frame.stream), frame).map(|()| None),
+        }
+    }
+
+    fn on_open(&mut self, owner: Owner, frame: &Frame) -> Result<Option<Owner>, Fault> {
+        let (id, stream) = owner;
+        if stream == StreamId::CONNECTION || self.has(owner) {
+            return Err(Fault::Client(id));
+        }
+        let request = decode::<Request>(&frame.payload).map_err(|_| Fault::Client(id))?;
+        let is_call = matches!(request, Request::Exec(_) | Request::Transfer(_) | Request::Follow { .. });
+        if is_call && self.open_count() >= CALLS_OPEN_MAX {
+            return self
+                .answer(id, stream, &refused("too many calls are open in this VM at once"))
+                .map(|()| None);
+        }
+        match request {
+            Request::Stop => return Ok(Some(owner)),
+            Request::Status => self.answer(id, stream, &Reply::Status(self.status())),
+            Request::Start(_) => self.answer(id, stream, &refused("this VM is already started")),
+            Request::Exec(exec) => self.open_exec(owner, exec),
+            Request::Transfer(transfer) => self.open_transfer(owner, transfer),
+            Request::Follow { sequence } => self.follow(owner, sequence),
+            Request::SetTtl(seconds) => self.set_ttl(owner, seconds),
+        }
+        .map(|()| None)
+    }
+
+    fn set_ttl(&mut self, (id, stream): Owner, seconds: Option<u64>) -> Result<(), Fault> {
+        let answer = match self.lifetime.set_ttl(seconds, Instant::now()) {
+            true => Reply::TtlSet,
+            false => refused("this VM has no workspace"),
+        };
+        self.answer(id, stream, &answer)
+    }
+
+    fn has(&self, owner: Owner) -> bool {
+        let waits = || self.transfers.waiting().any(|waiting| waiting.owner == owner);
+        self.calls.has(owner) || self.followers.has(owner) || waits()
+    }
+
+    /// Everything of a call that its client sends after it has opened it.
+    fn on_more(&mut self, owner: Owner, frame: Frame) -> Result<(), Fault> {
+        if matches!(frame.kind, Kind::Hello | Kind::Open | Kind::Event | Kind::Reply) {
+            return Err(Fault::Client(owner.0));
+        }
+        if self.calls.has(owner) {
+            return self.relay(owner, frame);
+        }
+        if self.followers.has(owner) {
+            return self.on_follower(owner, &frame);
+        }
+        // Or the call has ended meanwhile.
+        self.hold(owner, &frame)
+    }
+
+    fn relay(&mut self, owner: Owner, frame: Frame) -> Result<(), Fault> {
+        let id = owner.0;
+        let cheat = |_: WindowError| Fault::Client(id);
+        let Some((agent_stream, call)) = self.calls.of_client(owner) else { return Ok(()) };
+        call.flow(Instant::now());
+        match frame.kind {
+            Kind::Data => {
+                let (channel, bytes) = frame.as_data().map_err(|_| Fault::Client(id))?;
+                if channel != Channel::Stdin || !call.takes_input || bytes.is_empty() {
+                    return Err(Fault::Client(id));
+                }
+                call.window(channel).receive(bytes.len()).map_err(cheat)?;
+            }
+            Kind::Credit => {
+                let (channel, bytes) = frame.as_credit().map_err(|_| Fault::Client(id))?;
+                if channel == Channel::Stdin || bytes == 0 {
+                    return Err(Fault::Client(id));
+                }
+                call.window(channel).relay_grant(bytes).map_err(cheat)?;
+            }
+            Kind::Eof => {
+                let ends_input = frame.as_eof().is_ok_and(|channel| channel == Channel::Stdin);
+                if !(ends_input && std::mem::replace(&mut call.takes_input, false)) {
+                    return Err(Fault::Client(id));
+                }
+            }
+            _ => {
+                let input = decode::<agent::Input>(&frame.payload).map_err(|_| Fault::Client(id))?;
+                if matches!(call.work, Work::Transfer(_)) && input != agent::Input::Kill {
+                    return Ok(()); // there is no process that it could be for
+                }
+            }
+        }
+        self.to_guest(Frame { stream: agent_stream, ..frame })
+    }
+
+    fn on_follower(&mut self, owner: Owner, frame: &Frame) -> Result<(), Fault> {
+        let id: ClientId = owner.0;
+        let (channel, bytes) = match frame.kind {
+            Kind::Credit => frame.as_credit().map_err(|_| Fault::Client(id))?,
+            Kind::Input => return Ok(()), // a follower only looks on
+            _ => return Err(Fault::Client(id)),
+        };
+        if channel == Channel::Stdin {
+            return Err(Fault::Client(id));
+        }
+        let frames = self.followers.grant(owner, channel, bytes).map_err(|_| Fault::Client(id))?;
+        self.lifetime.used(Instant::now());
+        self.to_clients(frames)
+    }
+}

@@ -1,0 +1,249 @@
+//! Claims, and what a crash leaves at every step: never somebody's work gone, never a name kept for nothing.
+
+use super::*;
+use crate::workspaces::tests::new_workspace;
+use crate::{
+    Durability, ExecOutcome, NewExec, NewVm, OutputStream, OutputWriter, ProcessIdentity, Reconciled, VmId,
+};
+
+struct Yard {
+    root: tempfile::TempDir,
+    directories: Directories,
+    store: Store,
+}
+
+impl Yard {
+    fn new() -> Yard {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        let directories = Directories { state: path("state"), cache: path("cache"), runtime: path("run") };
+        directories.create().unwrap();
+        fs::write(path("base"), b"base").unwrap();
+        fs::write(path("blank"), b"blank").unwrap();
+        let store = Store::open(&directories.database(), Durability::PowerCut).unwrap();
+        Yard { root, directories, store }
+    }
+
+    fn create(&self, new: &NewWorkspace) -> Result<WorkspaceClaim, ClaimError> {
+        let path = |name: &str| self.root.path().join(name);
+        self.store.create_workspace(&self.directories, new, &path("base"), &path("blank"))
+    }
+
+    /// A workspace with work in it.
+    fn ready(&self) -> WorkspaceClaim {
+        let claim = self.create(&new_workspace(None)).unwrap();
+        fs::write(claim.place.disk(), b"work").unwrap();
+        assert!(self.store.set_ready(&claim.id, None).unwrap());
+        claim
+    }
+
+    fn reconcile(&self) -> Reconciled {
+        self.store.reconcile(&self.directories).unwrap()
+    }
+
+    fn images(&self) -> usize {
+        fs::read_dir(self.directories.bases()).unwrap().count()
+    }
+}
+
+fn exec() -> NewExec {
+    NewExec { command: vec!["x".to_owned()], directory: String::new(), user: None, detached: false }
+}
+
+/// A workspace stands on images of its own, also when the cache is gone, and they go with the last of them.
+#[test]
+fn images_are_kept_as_long_as_needed() {
+    let yard = Yard::new();
+    let (first, second) = (yard.ready(), yard.ready());
+    fs::remove_file(yard.root.path().join("base")).unwrap();
+    let base = crate::ImageKey::parse("0123abcd").unwrap();
+    assert_eq!(fs::read(yard.directories.kept_image(KeptImage::Base(&base))).unwrap(), b"base");
+    yard.store.remove_workspace(first).unwrap();
+    assert_eq!((yard.reconcile(), yard.images()), (Reconciled::default(), 2));
+    yard.store.remove_workspace(second).unwrap();
+    fs::write(yard.directories.bases().join("a stranger's"), b"x").unwrap();
+    fs::write(yard.directories.bases().join("x.ext4.1.part"), b"x").unwrap();
+    assert_eq!(yard.store.collect_images(&yard.directories).unwrap().len(), 3);
+    assert_eq!(yard.images(), 1);
+}
+
+/// A workspace has one holder; who waits for it finds it, or finds it gone.
+#[test]
+fn one_holder() {
+    let yard = Yard::new();
+    let claim = yard.ready();
+    let id = claim.id.clone();
+    let again = || yard.store.claim_workspace(&yard.directories, &id);
+    assert!(matches!(again(), Err(ClaimError::Held(_))));
+    assert!(matches!(yard.store.claim_for_removal(&yard.directories, &id), Err(ClaimError::Held(_))));
+    drop(claim);
+    drop(again().unwrap());
+    yard.store.mark_deleting(&id).unwrap();
+    assert!(matches!(again(), Err(ClaimError::Record(RecordError::Gone(_)))));
+    let claim = yard.store.claim_for_removal(&yard.directories, &id).unwrap();
+    yard.store.remove_workspace(claim).unwrap();
+    assert!(matches!(again(), Err(ClaimError::Record(RecordError::Gone(_)))));
+    let gone = yard.store.claim_for_removal(&yard.directories, &id);
+    assert!(matches!(gone, Err(ClaimError::Record(RecordError::Gone(_)))));
+    assert!(!yard.directories.workspace(&id).directory.exists());
+}
+
+/// A workspace that cannot be made leaves nothing, its name least of all.
+#[test]
+fn failed_creation_leaves_nothing() {
+    let yard = Yard::new();
+    fs::remove_file(yard.root.path().join("blank")).unwrap();
+    let new = new_workspace(Some("a"));
+    assert!(matches!(yard.create(&new), Err(ClaimError::File { .. })));
+    assert_eq!(yard.store.workspace(&new.id).unwrap(), None);
+    assert!(!yard.directories.workspace(&new.id).directory.exists());
+    fs::write(yard.root.path().join("blank"), b"blank").unwrap();
+    let claim = yard.create(&new_workspace(Some("a"))).unwrap();
+    let taken = yard.create(&new_workspace(Some("a")));
+    assert!(matches!(taken, Err(ClaimError::Record(RecordError::NameTaken(_)))));
+    drop(claim);
+}
+
+/// What was never finished goes once its maker is gone, and not before.
+#[test]
+fn unfinished_workspaces_are_removed() {
+    let yard = Yard::new();
+    let claim = yard.create(&new_workspace(None)).unwrap();
+    let id = claim.id.clone();
+    assert_eq!(yard.reconcile(), Reconciled::default());
+    drop(claim); // as when its shim dies
+    assert_eq!(yard.reconcile().removed_workspaces, std::slice::from_ref(&id));
+    assert!(!yard.directories.workspace(&id).directory.exists());
+    assert_eq!(yard.images(), 0);
+    // A crash between the row and the directory.
+    let new = new_workspace(None);
+    yard.store.insert_workspace(&new).unwrap();
+    assert_eq!(yard.reconcile().removed_workspaces, [new.id]);
+}
+
+/// A deletion that was begun is finished by whoever comes next, from any step it reached.
+#[test]
+fn deletions_are_finished() {
+    let yard = Yard::new();
+    for step in 0..3 {
+        let claim = yard.ready();
+        let (id, place) = (claim.id.clone(), claim.place.clone());
+        yard.store.mark_deleting(&id).unwrap();
+        assert_eq!(yard.reconcile(), Reconciled::default()); // its shim is still there
+        drop(claim);
+        match step {
+            1 => fs::remove_file(place.disk()).unwrap(),
+            2 => fs::remove_dir_all(&place.directory).unwrap(),
+            _ => {}
+        }
+        assert_eq!(yard.reconcile().removed_workspaces, std::slice::from_ref(&id));
+        assert!(!place.directory.exists() && yard.store.workspace(&id).unwrap().is_none());
+    }
+}
+
+/// A workspace whose VM died is whole and free: no VM is recorded, and what ran is lost with its length known.
+#[test]
+fn the_dead_let_go() {
+    let yard = Yard::new();
+    let vm = NewVm {
+        id: VmId::random().unwrap(),
+        environment: String::new(),
+        purpose: "workspace".to_owned(),
+        accelerator: "tcg".to_owned(),
+        vcpu_count: 1,
+        memory_mib: 256,
+    };
+    let vm_claim = yard.store.claim(&yard.directories, &vm).unwrap();
+    let claim = yard.ready();
+    let (id, place) = (claim.id.clone(), claim.place.clone());
+    yard.store.set_vm(&id, Some(&vm.id)).unwrap();
+    let sequence = yard.store.begin_exec(&id, &exec()).unwrap();
+    OutputWriter::create(&place.output(sequence, OutputStream::Stdout)).unwrap().append(b"abc").unwrap();
+    assert_eq!(yard.reconcile(), Reconciled::default());
+    assert!(yard.store.workspace(&id).unwrap().unwrap().vm_id.is_some());
+    drop((vm_claim, claim));
+    assert_eq!(yard.reconcile().removed, [vm.id]);
+    let record = yard.store.workspace(&id).unwrap().unwrap();
+    assert_eq!((record.state, record.vm_id), (WorkspaceState::Ready, None));
+    let end = yard.store.exec(&id, sequence).unwrap().unwrap().end.unwrap();
+    assert_eq!((end.outcome, end.exit_code, end.stdout_bytes), (ExecOutcome::Lost, None, 3));
+    assert_eq!(fs::read(place.disk()).unwrap(), b"work");
+}
+
+/// What has no record is never taken for rubbish when anything is in it.
+#[test]
+fn doubtful_work_is_kept() {
+    let yard = Yard::new();
+    let claim = yard.ready();
+    let place = claim.place.clone();
+    yard.store.forget_workspace(&claim.id).unwrap(); // as when the database is lost
+    drop(claim);
+    let stranger = yard.directories.workspaces().join("not-an-id");
+    fs::write(&stranger, b"x").unwrap();
+    let only_output = yard.directories.workspace(&WorkspaceId::random().unwrap());
+    fs::create_dir_all(only_output.history()).unwrap();
+    fs::write(only_output.output(1, OutputStream::Stdout), b"x").unwrap();
+    let empty = yard.directories.workspace(&WorkspaceId::random().unwrap());
+    fs::create_dir_all(empty.history()).unwrap();
+    fs::write(empty.lock(), b"").unwrap();
+
+    let mut unknown = yard.reconcile().unknown;
+    unknown.sort();
+    let mut expected = vec![place.directory.clone(), stranger, only_output.directory];
+    expected.sort();
+    assert_eq!(unknown, expected);
+    assert!(place.disk().exists() && !empty.directory.exists());
+}
+
+/// A row that this release cannot read keeps its directory and its images.
+#[test]
+fn unreadable_rows_keep_everything() {
+    let yard = Yard::new();
+    let claim = yard.ready();
+    let place = claim.place.clone();
+    yard.store.connection.execute("UPDATE workspaces SET blank_recipe = '../x'", []).unwrap();
+    drop(claim);
+    assert!(yard.store.workspaces(&[]).unwrap().is_empty());
+    assert_eq!(yard.reconcile(), Reconciled::default());
+    assert!(place.disk().exists());
+    let base = crate::ImageKey::parse("0123abcd").unwrap();
+    assert!(yard.directories.kept_image(KeptImage::Base(&base)).exists());
+}
+
+/// A VMM that has outlived its shim is gone before anybody else has the workspace: two would spoil the disk.
+#[test]
+fn no_disk_has_two_vmms() {
+    let yard = Yard::new();
+    let claim = yard.ready();
+    let id = claim.id.clone();
+    let mut vmm = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    claim.record_vmm(ProcessIdentity::of(vmm.id()).unwrap()).unwrap();
+    drop(claim);
+    let claim = yard.store.claim_workspace(&yard.directories, &id).unwrap();
+    assert!(!vmm.try_wait().unwrap().unwrap().success());
+    assert!(!claim.place.vmm().exists());
+    // Of another boot, or no process at all: nobody is harmed.
+    let own = ProcessIdentity::of(std::process::id()).unwrap();
+    for text in [format!("another-boot {} {}", own.pid, own.start_ticks), "x y z".to_owned(), String::new()] {
+        fs::write(claim.place.vmm(), text).unwrap();
+        assert!(end_vmm(&claim.place));
+    }
+}
+
+/// Outputs of commands that are long past go when the workspace is claimed.
+#[test]
+fn old_outputs_are_pruned() {
+    let yard = Yard::new();
+    let claim = yard.ready();
+    let (id, place) = (claim.id.clone(), claim.place.clone());
+    let skip = "UPDATE workspaces SET next_sequence = ?1";
+    yard.store.connection.execute(skip, [HISTORY_OUTPUTS_KEPT as i64 + 6]).unwrap();
+    for sequence in [5, 6] {
+        fs::write(place.output(sequence, OutputStream::Stderr), b"x").unwrap();
+    }
+    fs::write(place.history().join("notes"), b"x").unwrap();
+    drop(claim);
+    drop(yard.store.claim_workspace(&yard.directories, &id).unwrap());
+    let left = fs::read_dir(place.history()).unwrap().count();
+    assert!(place.output(6, OutputStream::Stderr).exists() && left == 2);
+}
