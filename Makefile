@@ -52,6 +52,12 @@ bench: ## measure this machine; results go to bench/results/
 	@scripts/build.sh
 	@bench/run.sh
 
+.PHONY: compare
+compare: ## measure a run against podman, gVisor and a cold boot, in turn; results go to bench/results/
+	@scripts/prerequisites.sh run
+	@scripts/build.sh
+	@bench/compare.sh
+
 .PHONY: deny
 deny: ## check the dependencies' licenses, advisories and sources with cargo-deny
 	@scripts/deny.sh

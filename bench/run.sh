@@ -12,19 +12,6 @@ stamp=$(date -u +%Y-%m-%dT%H%M%SZ)
 results=bench/results
 page=$results/$stamp.md
 
-# One fact a line, for whoever reads the figures on another machine.
-facts() {
-    echo "- date: $stamp"
-    echo "- source: $(git describe --always --dirty --tags 2>/dev/null || echo unknown)"
-    echo "- pyro: $("$program" --version)"
-    echo "- processor: $(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1), $(nproc) usable"
-    echo "- memory: $(awk '/^MemTotal/ { printf "%.1f GiB", $2 / 1048576 }' /proc/meminfo)"
-    echo "- kernel: $(uname -r)"
-    echo "- system: $(sed -n 's/^PRETTY_NAME="\(.*\)"$/\1/p' /etc/os-release)"
-    echo "- load before: $(cut -d ' ' -f 1-3 /proc/loadavg)"
-    "$program" doctor | sed -n -e 's/^Accelerator: /- accelerator: /p' -e 's/^VMM: /- VMM: /p'
-}
-
 block() {
     printf '\n```\n'
     cat
@@ -58,7 +45,7 @@ whole_processes() {
 
 mkdir -p "$results"
 trap 'rm -f "$results/$stamp.facts" "$results/$stamp.steps" "$results/$stamp.wholes"' EXIT
-facts >"$results/$stamp.facts"
+bench/facts.sh "$program" "$stamp" >"$results/$stamp.facts"
 # Not at the left of a pipe, where its failure would go unseen.
 "$program" bench --trees >"$results/$stamp.steps"
 whole_processes >"$results/$stamp.wholes"
