@@ -1,6 +1,8 @@
 //! `kill -9` of client, supervisor and QEMU at random moments of a push, a command, a diff, a creation and a
-//! deletion. After each: every change that was acknowledged is there, nothing half-done shows, and the next
-//! command works. `PYRO_TEST_KILLS` asks for more rounds, `PYRO_TEST_SEED` repeats a run.
+//! deletion, and (in [`copies`]) of snapshot, reset, fork, pause, resume, claim and refill. After each: every change
+//! that was acknowledged is there, nothing half-done shows, and the next command works. `PYRO_TEST_KILLS` asks for more rounds, `PYRO_TEST_SEED` repeats a run.
+
+mod copies;
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -106,7 +108,12 @@ impl Dice {
     }
 
     fn rounds(&self) -> u64 {
-        std::env::var("PYRO_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS_DEFAULT)
+        Dice::rounds_or(ROUNDS_DEFAULT)
+    }
+
+    /// As many as were asked for.
+    fn rounds_or(default: u64) -> u64 {
+        std::env::var("PYRO_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
     }
 
     /// xorshift64, Marsaglia 2003.

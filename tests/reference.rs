@@ -6,10 +6,18 @@ use std::path::Path;
 
 use crate::support::Machine;
 
-const GROUPS: [&[&str]; 6] =
-    [&[], &["env"], &["workspace"], &["workspace", "sync"], &["workspace", "file"], &["workspace", "patch"]];
+const GROUPS: [&[&str]; 8] = [
+    &[],
+    &["env"],
+    &["pool"],
+    &["workspace"],
+    &["workspace", "sync"],
+    &["workspace", "file"],
+    &["workspace", "patch"],
+    &["workspace", "snapshot"],
+];
 
-const COMMANDS: [&[&str]; 34] = [
+const COMMANDS: [&[&str]; 48] = [
     &[],
     &["doctor"],
     &["env"],
@@ -38,9 +46,23 @@ const COMMANDS: [&[&str]; 34] = [
     &["workspace", "file", "write"],
     &["workspace", "patch"],
     &["workspace", "patch", "apply"],
+    &["workspace", "snapshot"],
+    &["workspace", "snapshot", "create"],
+    &["workspace", "snapshot", "list"],
+    &["workspace", "snapshot", "delete"],
+    &["workspace", "reset"],
+    &["workspace", "fork"],
     &["workspace", "start"],
     &["workspace", "stop"],
+    &["workspace", "pause"],
+    &["workspace", "resume"],
     &["workspace", "delete"],
+    &["workspace", "gc"],
+    &["pool"],
+    &["pool", "status"],
+    &["pool", "fill"],
+    &["pool", "drain"],
+    &["gc"],
     &["demo"],
     &["bench"],
     &["completions"],

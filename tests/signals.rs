@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::support::{Machine, Running, remains_of};
+use crate::support::{Machine, Running, remains_of, wait_until};
 
 /// A command that has begun, and would go on for ever.
 fn begun(machine: &Machine) -> Running {
@@ -48,7 +48,7 @@ fn a_killed_client_takes_its_vm_along() {
     running.signal(Signal::KILL);
     assert_eq!(running.finish().status.code(), None);
     machine.wait_until_clean();
-    assert!(!shim.is_alive() && !vmm.is_alive());
+    wait_until("the processes end", || !shim.is_alive() && !vmm.is_alive());
 }
 
 #[test]

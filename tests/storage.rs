@@ -89,3 +89,40 @@ fn a_workspace_that_fills_the_hosts_disk_loses_nothing() {
         "{out}"
     );
 }
+
+#[test]
+fn a_snapshot_without_room_is_told_and_changes_nothing() {
+    // Promise: disk full on the host while a snapshot is taken, a memory is kept, or a fork is made: the error says
+    // so, nothing half-done is left, and once there is room everything works, with all that was acknowledged.
+    let machine = Machine::alone();
+    let script = r#"
+        mkdir -p "$PYRO_STATE_DIR" && mount -t tmpfs -o mode=700,size=1g small "$PYRO_STATE_DIR" || exit 99
+        id=$("$0" workspace create debian:12 --id-only) || exit 98
+        "$0" workspace exec $id -- sh -c 'echo kept > kept' || exit 97
+        "$0" workspace snapshot create $id before || exit 96
+        head -c 2000000000 /dev/zero > "$PYRO_STATE_DIR/ballast"
+        "$0" workspace snapshot create $id full; echo "disk $?"
+        "$0" workspace snapshot create $id full --memory; echo "memory $?"
+        "$0" workspace pause $id; echo "pause $?"
+        "$0" workspace fork $id; echo "fork $?"
+        "$0" workspace snapshot create $id full --json
+        rm "$PYRO_STATE_DIR/ballast"
+        "$0" workspace exec $id -- sh -c 'cat kept; echo new > new; cat new'
+        "$0" workspace snapshot list $id | cut -d' ' -f1
+        "$0" workspace snapshot create $id after && "$0" workspace reset $id --snapshot before >/dev/null
+        "$0" workspace reset $id --snapshot after >/dev/null && "$0" workspace exec $id -- cat kept new
+        "$0" workspace list --id-only | wc -l
+        "$0" workspace delete --yes $id
+    "#;
+    let flags: &[&str] = match rustix::process::geteuid().is_root() {
+        true => &["--mount"],
+        false => &["--mount", "--map-root-user"],
+    };
+    let ended = in_namespace(machine.pyro([""; 0]), flags, script).finish();
+    let out = ended.exits(0).out();
+    assert!(out.starts_with("disk 125\nmemory 125\npause 125\nfork 125\n"), "{out}{}", ended.err());
+    assert!(out.contains("\"code\": \"no-space\""), "{out}");
+    let rest = "kept\nnew\nbaseline\nbefore\nkept\nnew\n1\nDeleted workspace";
+    assert!(out.contains(rest), "{out}{}", ended.err());
+    assert!(ended.err().matches("space").count() >= 4, "{}", ended.err());
+}

@@ -33,6 +33,14 @@ fn a_shape_is_booted_once() {
     assert_eq!(fs::metadata(whole[0].join("ram")).unwrap().modified().unwrap(), made);
     machine.run_with(&["--mem-mib", "384"], ["true"]).finish().exits(0).explains(&["phase=template"]);
     assert_eq!(templates(machine.cache()).0.len(), 2);
+    // A disk that is there needs a guest that has none yet: that one is made at its first use.
+    let workspace = machine.workspace(&[]);
+    assert_eq!(templates(machine.cache()).0.len(), 2);
+    for _ in 0..2 {
+        workspace.call("stop", [""; 0]).finish().exits(0);
+        workspace.shell("true");
+        assert_eq!(templates(machine.cache()).0.len(), 3);
+    }
 }
 
 #[test]
@@ -41,7 +49,9 @@ fn a_damaged_template_is_made_anew() {
     let machine = Machine::with_own_environment();
     machine.run(["true"]).finish().exits(0);
     let template = templates(machine.cache()).0.remove(0);
-    let damages: [(&str, Damage); 4] = [
+    let damages: [(&str, Damage); 6] = [
+        ("disk.qcow2", |path| writable(path).set_len(4096).unwrap()),
+        ("disk.qcow2", |path| fs::remove_file(path).unwrap()),
         ("ram", |path| {
             writable(path).set_len(4096).unwrap();
         }),

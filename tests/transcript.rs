@@ -145,6 +145,17 @@ fn a_workspace_from_create_to_export() {
         +hello from synced workspace";
     assert_matches(patch, &diff.out());
 
+    let kept = workspace.call("snapshot create", ["checkpoint"]).finish();
+    let line = "[workspace-snapshot-create] snapshot_name=checkpoint kind=named entry_count=... bytes_written=... write_ms=... standstill_ms=...";
+    assert_matches(line, &kept.exits(0).err());
+    assert_eq!(kept.out(), "");
+
+    let reset = workspace.call("reset", ["--snapshot", "checkpoint"]).finish();
+    let line = "[workspace-reset] destination=/workspace entry_count=... bytes_written=...";
+    assert_matches(line, &reset.exits(0).err());
+    let block = format!("Workspace reset from snapshot: checkpoint (named)\n{block}\nReset count: 1");
+    assert_matches(&block, &reset.out());
+
     let output = machine.root().join("note.txt");
     let exported = workspace.call("export", ["src/note.txt", "--output", output.to_str().unwrap()]).finish();
     let line = format!(

@@ -4,22 +4,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::support::Machine;
 
+/// Tells a line for everything that no two guests may share.
+pub(crate) const IDENTITY: &str =
+    "cat /proc/sys/kernel/random/uuid; head -c 16 /dev/urandom | od -An -tx1; cat /etc/machine-id
+    cat /proc/sys/kernel/random/boot_id; hostname; perl -e 'printf \"%d\\n\", rand 1e9'; mktemp -u";
+
 /// How far a guest's clock may be off (the product's promise).
-const CLOCK_MS_MAX: Duration = Duration::from_millis(50);
+pub(crate) const CLOCK_MS_MAX: Duration = Duration::from_millis(50);
 
 #[test]
 fn no_two_runs_share_an_identity() {
     // Promise: random numbers, machine id, boot id and host name of two forks of one template differ.
     let machine = Machine::new();
-    let script =
-        "cat /proc/sys/kernel/random/uuid; head -c 16 /dev/urandom | od -An -tx1; cat /etc/machine-id
-        cat /proc/sys/kernel/random/boot_id; hostname; perl -e 'printf \"%d\\n\", rand 1e9'; mktemp -u";
-    let told = || machine.shell(script).finish().exits(0).out();
+    let told = || machine.shell(IDENTITY).finish().exits(0).out();
     let (first, second) = (told(), told());
-    assert_eq!(first.lines().count(), 7, "{first}");
-    for (number, (a, b)) in first.lines().zip(second.lines()).enumerate() {
-        assert!(!a.is_empty() && a != b, "line {number} of both: {a}");
-    }
+    assert_unlike(&first, &second);
     let machine_id = first.lines().nth(2).unwrap();
     assert!(machine_id.len() == 32 && machine_id.chars().all(|c| c.is_ascii_hexdigit()), "{machine_id}");
 }
@@ -68,6 +67,14 @@ fn the_clock_is_utc_of_the_host() {
     assert!((before - 1..=now().as_secs() + 1).contains(&told), "{told}");
 }
 
-fn now() -> Duration {
+/// Asserts that two guests who were asked for their [`IDENTITY`] have nothing in common.
+pub(crate) fn assert_unlike(first: &str, second: &str) {
+    assert_eq!((first.lines().count(), second.lines().count()), (7, 7), "{first}");
+    for (number, (a, b)) in first.lines().zip(second.lines()).enumerate() {
+        assert!(!a.is_empty() && a != b, "line {number} of both: {a}");
+    }
+}
+
+pub(crate) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
 }

@@ -17,6 +17,7 @@ pub(crate) struct Machine {
     root: TempDir,
     cache: PathBuf,
     slots: Option<Slots>,
+    pool: usize,
 }
 
 impl Machine {
@@ -37,6 +38,17 @@ impl Machine {
         machine
     }
 
+    /// With the shared environment, and a pool of so many parked VMs beside those that the test runs.
+    pub(crate) fn with_pool(count: usize) -> Machine {
+        Machine::alone().pooling(count)
+    }
+
+    /// The same machine with a pool; without, no VM is ever parked on it.
+    pub(crate) fn pooling(mut self, count: usize) -> Machine {
+        self.pool = count;
+        self
+    }
+
     /// With nothing installed; VMs need [`Machine::for_pulls`].
     pub(crate) fn empty() -> Machine {
         let mut machine = Machine::bare(Path::new(""));
@@ -53,7 +65,7 @@ impl Machine {
     pub(crate) fn bare(cache: &Path) -> Machine {
         let root = tempfile::Builder::new().prefix("pyro-test-").tempdir().unwrap();
         std::fs::create_dir(root.path().join("home")).unwrap();
-        Machine { root, cache: cache.to_owned(), slots: None }
+        Machine { root, cache: cache.to_owned(), slots: None, pool: 0 }
     }
 
     fn with(mut self, slots: Slots) -> Machine {
@@ -113,6 +125,7 @@ impl Machine {
             .env("PYRO_STATE_DIR", self.root().join("state"))
             .env("PYRO_RUNTIME_DIR", self.root().join("run"));
         command.env("PYRO_CACHE_DIR", &self.cache).env("PYRO_ACCELERATOR", "tcg");
+        command.env("PYRO_POOL", self.pool.to_string());
         // A proxy that the tester needs, pulls need too.
         for name in ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"] {
             if let Some(value) = std::env::var_os(name) {
@@ -131,6 +144,12 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        if self.pool > 0 {
+            let drained = self.pyro(["pool", "drain"]).finish();
+            if !std::thread::panicking() {
+                drained.exits(0);
+            }
+        }
         let remains = remains_of(self.root());
         for process in leftovers::processes_of(self.root()) {
             process.signal(Signal::KILL);

@@ -6,11 +6,13 @@ mod client;
 mod collector;
 mod leftovers;
 mod machine;
+pub(crate) mod packages;
 mod pattern;
 mod process;
 mod slots;
 mod terminal;
 pub(crate) mod tree;
+pub(crate) mod whole_tree;
 mod workspace;
 
 pub(crate) use client::{Call, Running};

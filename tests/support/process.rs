@@ -38,12 +38,17 @@ impl Process {
         (state != "Z").then_some(Process { pid, parent, words })
     }
 
+    /// All supervisors, of whatever machine.
+    pub(crate) fn shims() -> Vec<Process> {
+        let mut all = Process::all();
+        all.retain(|process| process.words.get(1).is_some_and(|word| word == "shim"));
+        all
+    }
+
     /// The supervisors that a client has started.
     pub(crate) fn shims_of(client: u32) -> Vec<Process> {
-        let mut all = Process::all();
-        all.retain(|process| {
-            process.parent == client && process.words.get(1).is_some_and(|word| word == "shim")
-        });
+        let mut all = Process::shims();
+        all.retain(|process| process.parent == client);
         all
     }
 

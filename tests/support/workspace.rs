@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use super::client::Finished;
-use super::{Call, DEBIAN, Machine};
+use super::{Call, DEBIAN, Machine, Process, wait_until};
 
 /// A workspace that exists.
 #[derive(Debug)]
@@ -59,6 +59,68 @@ impl Workspace<'_> {
         let finished = self.call("exec", options).input(program).finish();
         finished.exits(0);
         finished
+    }
+
+    /// `pyro workspace snapshot create ID NAME OPTIONS`, which must succeed.
+    pub(crate) fn snapshot(&self, name: &str, options: &[&str]) -> Finished {
+        let finished = self.call("snapshot create", [name].iter().chain(options)).finish();
+        finished.exits(0);
+        finished
+    }
+
+    /// `pyro workspace reset ID OPTIONS`, which must succeed.
+    pub(crate) fn reset(&self, options: &[&str]) -> Finished {
+        let finished = self.call("reset", options).finish();
+        finished.exits(0);
+        finished
+    }
+
+    /// `pyro workspace status ID --json`
+    pub(crate) fn status(&self) -> serde_json::Value {
+        self.call("status", ["--json"]).finish().exits(0).json()
+    }
+
+    /// `started`, `paused` or `stopped`.
+    pub(crate) fn state(&self) -> String {
+        self.status()["state"].as_str().unwrap().to_owned()
+    }
+
+    /// Names of its snapshots, as they are listed.
+    pub(crate) fn snapshots(&self) -> Vec<String> {
+        let listed = self.call("snapshot list", ["--json"]).finish().exits(0).json();
+        let snapshots = listed["snapshots"].as_array().unwrap();
+        snapshots.iter().map(|one| one["snapshot_name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Starts a script that outlives this call; gives its number.
+    pub(crate) fn detach(&self, command: &[&str]) -> String {
+        let options = ["--detach", "--timeout-seconds", "600", "--"];
+        let finished = self.call("exec", options.iter().chain(command)).finish();
+        finished.exits(0).out().trim().to_owned()
+    }
+
+    /// Starts a process that counts in memory, ten times a second; see [`Workspace::counted`].
+    pub(crate) fn count_in_memory(&self) {
+        let script = "i=0; while :; do i=$((i+1)); echo $i >> /dev/shm/count; sleep 0.1; done";
+        self.detach(&["sh", "-c", script]);
+        wait_until("it counts", || self.shell("ls /dev/shm").contains("count"));
+    }
+
+    /// How far that process is.
+    pub(crate) fn counted(&self) -> u64 {
+        self.shell("tail -n 1 /dev/shm/count").trim().parse().unwrap()
+    }
+
+    /// Its supervisor, when it runs: nobody else has its directory open.
+    pub(crate) fn shim(&self) -> Option<Process> {
+        let place = self.machine.root().join("state/workspaces").join(&self.id);
+        Process::shims().into_iter().find(|process| process.concerns(&place))
+    }
+
+    /// Its VMM, which must be there.
+    pub(crate) fn vmm(&self) -> Process {
+        let shim = self.shim().expect("the workspace runs");
+        Process::vmms_of(shim.pid).pop().expect("a supervisor has a VMM")
     }
 
     /// The changes as a patch.

@@ -14,6 +14,12 @@ pub(crate) const HOST_RECHECK_MS_MIN: Duration = Duration::from_millis(5);
 /// See [`HOST_RECHECK_MS_MIN`].
 pub(crate) const HOST_RECHECK_MS_MAX: Duration = Duration::from_millis(500);
 
+/// Commands that do not stand after this will as soon as they leave the kernel.
+pub(crate) const HALT_WAIT_MS_MAX: Duration = Duration::from_millis(250);
+
+/// Pause between two looks whether they do.
+pub(crate) const HALT_RECHECK_MS: Duration = Duration::from_millis(1);
+
 /// Length of `/modules/order`.
 pub(crate) const MODULE_ORDER_BYTES_MAX: usize = 64 * 1024;
 
@@ -32,6 +38,9 @@ pub(crate) const LANE_WRITE_BYTES_MAX: usize = 32 * 1024;
 
 /// Frames waiting for a lane; a call with more to send waits its turn.
 pub(crate) const LANE_QUEUE_FRAMES_MAX: usize = 16;
+
+/// Holds and releases of the lanes that wait for their reply, besides the calls.
+pub(crate) const LANE_CALLS_MAX: usize = 16;
 
 /// Bytes of standard input kept for calls that are not opened yet: the two lanes overtake one another.
 pub(crate) const EARLY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -66,6 +75,9 @@ pub(crate) const WARM_FILES_MAX: usize = 128;
 
 /// Length of a small file of the kernel's or the guest's that the agent reads whole.
 pub(crate) const SMALL_FILE_BYTES_MAX: usize = 64 * 1024;
+
+/// Length of the record of whose identity a disk bears: a host name, a machine id, and a newline each.
+pub(crate) const IDENTITY_BYTES_MAX: usize = HOSTNAME_BYTES_MAX + 34;
 
 /// Length of a host name (`HOST_NAME_MAX` of Linux).
 pub(crate) const HOSTNAME_BYTES_MAX: usize = 64;

@@ -1,8 +1,9 @@
 //! One host on the two lanes, from its first frame until it is gone.
 //!
 //! Owns the calls that are open. A handshake starts over: whoever speaks now (another host, or the same after
-//! a fork) knows nothing of earlier calls, so they end, and their processes with them. The host is trusted
-//! with the guest, yet a frame it cannot have meant ends its calls just the same.
+//! a fork) knows nothing of earlier calls, so they end, and their processes with them. Unless it says that it
+//! knows them, having been told by the host that held the lanes. The host is trusted with the guest, yet a
+//! frame it cannot have meant ends its calls just the same.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -20,7 +21,9 @@ use crate::early::{Early, EarlyError};
 use crate::exec::CallIo;
 use crate::failure::failure;
 use crate::guest::Guest;
+use crate::hold::Holds;
 use crate::lane::{LaneSender, lane};
+use crate::limits::LANE_CALLS_MAX;
 use crate::mailbox::{Mailbox, MailboxError};
 
 /// Why a host's calls were ended.
@@ -32,6 +35,8 @@ enum Fault {
     OutOfTurn(Kind),
     #[error("stream {0} does not rise")]
     StreamReused(u32),
+    #[error("more than {CALLS_MAX} calls, and no way to say so")]
+    TooManyCalls,
     #[error(transparent)]
     Hello(#[from] HelloError),
     #[error(transparent)]
@@ -53,6 +58,7 @@ struct Session {
     calls: HashMap<StreamId, Rc<Mailbox>>,
     tasks: JoinSet<StreamId>,
     early: Early,
+    holds: Holds,
 }
 
 /// Serves a host until one of its lanes ends. Each lane is its reading and its writing side.
@@ -71,6 +77,7 @@ where
         calls: HashMap::new(),
         tasks: JoinSet::new(),
         early: Early::default(),
+        holds: Holds::default(),
     };
     let read = session.run(FrameReader::new(control.0), FrameReader::new(bulk.0));
     let outcome = tokio::select! {
@@ -81,6 +88,7 @@ where
     if let Err(error) = outcome {
         warn(format_args!("the host's channel failed: {error}"));
     }
+    session.reset();
 }
 
 impl Session {
@@ -109,13 +117,19 @@ impl Session {
         }
     }
 
-    /// Ends every call; what their tasks own is dropped, and processes with it.
+    /// Ends every call; what their tasks own is dropped, and processes with it. What only this host could have
+    /// ended ends as well.
     fn reset(&mut self) {
         self.tasks.abort_all();
         self.tasks = JoinSet::new();
         self.calls.clear();
         self.early = Early::default();
         self.is_greeted = false;
+        self.control.forget();
+        self.bulk.forget();
+        self.holds = Holds::default();
+        self.guest.engine.go_on();
+        self.guest.forsake();
     }
 
     async fn take(&mut self, frame: Frame, lane: Lane) -> Result<(), Fault> {
@@ -124,21 +138,27 @@ impl Session {
             return Err(Fault::WrongLane(frame.kind));
         }
         match frame.kind {
-            Kind::Hello => self.greet(&frame).await,
+            Kind::Hello => self.greet(&frame),
             // What a host sent before it broke the protocol may still come.
             _ if !self.is_greeted => Ok(()),
             Kind::Open => self.open(&frame).await,
             Kind::Input | Kind::Credit | Kind::Data | Kind::Eof => self.steer(frame),
-            Kind::Event | Kind::Reply => Err(Fault::OutOfTurn(frame.kind)),
+            Kind::Barrier if frame.stream == StreamId::CONNECTION && self.holds.take_barrier() => Ok(()),
+            Kind::Event | Kind::Reply | Kind::Barrier => Err(Fault::OutOfTurn(frame.kind)),
         }
     }
 
-    async fn greet(&mut self, frame: &Frame) -> Result<(), Fault> {
-        self.reset();
+    fn greet(&mut self, frame: &Frame) -> Result<(), Fault> {
         let hello = decode::<Hello>(&frame.payload)?;
-        // Even a host of another version is answered: it learns ours from it.
-        let payload = encode(&Hello::new(hello.nonce))?;
-        self.control.send(Frame { stream: StreamId::CONNECTION, kind: Kind::Hello, payload }).await;
+        let continues = hello.continues && self.is_greeted && hello.check().is_ok();
+        if !continues {
+            self.reset();
+        }
+        // Even a host of another version is answered: it learns ours from it. One that wants to go on where
+        // nothing is left learns that.
+        let payload = encode(&Hello { continues, ..Hello::new(hello.nonce) })?;
+        self.control.send_first(Frame { stream: StreamId::CONNECTION, kind: Kind::Hello, payload });
+        self.holds.release();
         hello.check()?;
         self.is_greeted = true;
         Ok(())
@@ -150,9 +170,21 @@ impl Session {
         let io =
             CallIo { stream, mailbox: Rc::default(), control: self.control.clone(), bulk: self.bulk.clone() };
         let request = decode::<Request>(&frame.payload)?;
-        if self.calls.len() >= CALLS_MAX {
-            io.reply(&Reply::Failed(too_many_calls())).await;
-            return Ok(());
+        if self.tasks.len() >= CALLS_MAX + LANE_CALLS_MAX {
+            return Err(Fault::TooManyCalls);
+        }
+        match request {
+            Request::Hold => return self.hold(io),
+            Request::Release => {
+                self.release(io);
+                return Ok(());
+            }
+            _ if self.calls.len() < CALLS_MAX => {}
+            _ if self.holds.is_kept() => return Err(Fault::TooManyCalls),
+            _ => {
+                io.reply(&Reply::Failed(too_many_calls())).await;
+                return Ok(());
+            }
         }
         self.calls.insert(stream, Rc::clone(&io.mailbox));
         for frame in early {
@@ -164,6 +196,32 @@ impl Session {
             io.stream
         });
         Ok(())
+    }
+
+    fn hold(&mut self, io: CallIo) -> Result<(), Fault> {
+        let stream = io.stream;
+        let hold = self.holds.begin(io)?;
+        let guest = Rc::clone(&self.guest);
+        self.tasks.spawn_local(async move {
+            hold.run(&guest.engine).await;
+            stream
+        });
+        Ok(())
+    }
+
+    fn release(&mut self, io: CallIo) {
+        let reply = match self.holds.release() {
+            true => {
+                self.guest.engine.go_on();
+                Reply::Released
+            }
+            false => Reply::Failed(failure(FailureKind::Refused, "the lanes are not held")),
+        };
+        // Not here: what has waited goes first, and this is what the host's next words are heard by.
+        self.tasks.spawn_local(async move {
+            io.reply(&reply).await;
+            io.stream
+        });
     }
 
     fn steer(&mut self, frame: Frame) -> Result<(), Fault> {
@@ -186,7 +244,9 @@ fn deliver(mailbox: &Mailbox, frame: &Frame) -> Result<(), Fault> {
             Ok(mailbox.put_credit(channel, bytes)?)
         }
         Kind::Input => Ok(mailbox.put_input(decode::<Input>(&frame.payload)?)?),
-        Kind::Hello | Kind::Open | Kind::Event | Kind::Reply => Err(Fault::OutOfTurn(frame.kind)),
+        Kind::Hello | Kind::Open | Kind::Event | Kind::Reply | Kind::Barrier => {
+            Err(Fault::OutOfTurn(frame.kind))
+        }
     }
 }
 

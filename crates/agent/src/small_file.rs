@@ -13,7 +13,8 @@ pub(crate) fn read_at(directory: impl AsFd, path: impl Arg, bytes_max: usize) ->
     read(rustix::fs::openat(directory, path, flags, Mode::empty())?, bytes_max)
 }
 
-fn read(file: OwnedFd, bytes_max: usize) -> rustix::io::Result<Vec<u8>> {
+/// Reads at most `bytes_max` bytes of a file that must be a regular one.
+pub(crate) fn read(file: OwnedFd, bytes_max: usize) -> rustix::io::Result<Vec<u8>> {
     if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::RegularFile {
         return Err(Errno::INVAL);
     }
@@ -42,4 +43,18 @@ pub(crate) fn create_at(
         count if count == contents.len() => Ok(()),
         _ => Err(Errno::NOSPC),
     }
+}
+
+/// Writes all of `bytes` at `offset`.
+pub(crate) fn write_all(file: impl AsFd, mut bytes: &[u8], mut offset: u64) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        let count = match rustix::io::pwrite(&file, bytes, offset) {
+            Ok(0) => return Err(Errno::NOSPC),
+            Err(Errno::INTR) => 0,
+            result => result?,
+        };
+        bytes = bytes.get(count..).unwrap_or_default();
+        offset += count as u64;
+    }
+    Ok(())
 }

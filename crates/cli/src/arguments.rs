@@ -48,18 +48,34 @@ pub(crate) enum Command {
     Env(Env),
     /// Run one command in a fresh VM that is gone afterwards
     Run(Run),
-    /// Work in computers that stay: exec, sync, diff, apply, export
+    /// Work in computers that stay: exec, sync, diff, apply, export, snapshot, reset, fork
     #[command(subcommand, visible_alias = "ws")]
     Workspace(Workspace),
+    /// Look after the VMs that wait for the next `run` or `workspace create`
+    #[command(subcommand)]
+    Pool(Pool),
+    /// Give back the space that nothing needs any more: templates, images, layers, memories
+    Gc(Gc),
     /// Prove create, start, exec and delete end to end, and tell how long each takes
     Demo(Demo),
-    /// Measure this machine: cold boot, template fork, run, exec
+    /// Measure this machine: cold boot, template fork, run, exec, snapshot, reset, fork
     Bench(Bench),
     /// Print the completion script of a shell
     Completions(Completions),
     /// The supervisor of one VM; started by other commands
     #[command(hide = true)]
     Shim,
+    /// Fills the pool; started by other commands at their end
+    #[command(hide = true)]
+    Refill(Refill),
+}
+
+/// What the pool is filled with.
+#[derive(Args, Debug)]
+pub(crate) struct Refill {
+    pub(crate) environment: String,
+    pub(crate) vcpu_count: u64,
+    pub(crate) mem_mib: u64,
 }
 
 #[derive(Args, Debug)]
@@ -80,6 +96,9 @@ pub(crate) enum Env {
     /// List the catalog
     #[command(visible_alias = "ls")]
     List {
+        /// Tell how much room each takes for itself, and together with others
+        #[arg(long)]
+        sizes: bool,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -109,12 +128,50 @@ pub(crate) enum Env {
         #[arg(long)]
         json: bool,
     },
-    /// Remove what no installed environment uses: leftovers, old kernels, old templates
+    /// Remove what nothing uses: leftovers, old kernels, old templates, layers of deleted snapshots
     Prune {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `PYRO_POOL` says how many VMs wait; 0 switches the pool off [default: 2]
+#[derive(Debug, Subcommand)]
+pub(crate) enum Pool {
+    /// Show the VMs that wait
+    Status {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fill the pool with VMs of one environment and size, and wait until they are ready
+    Fill(PoolFill),
+    /// End every VM that waits
+    Drain {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PoolFill {
+    /// The environment; pulled when it is not installed
+    #[arg(default_value = "debian:12")]
+    pub(crate) environment: String,
+    #[command(flatten)]
+    pub(crate) sizing: Sizing,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Gc {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Size and life of a VM.

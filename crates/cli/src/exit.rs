@@ -17,6 +17,8 @@ impl Status {
     pub(crate) const FAIL: Status = Status(1);
     /// The command line made no sense.
     pub(crate) const USAGE: Status = Status(2);
+    /// Some of the work failed, which was told, and the rest is done.
+    pub(crate) const INCOMPLETE: Status = Status(Status::PYRO_FAILED);
     /// A reader of the output left: what a shell shows for a process ended by `SIGPIPE`.
     pub(crate) const BROKEN_PIPE: Status = Status(128 + 13);
     const TIMED_OUT: u8 = 124;
@@ -42,7 +44,7 @@ impl Status {
     /// A failure of pyro's own.
     pub(crate) fn of_failure(failure: &Failure) -> Status {
         Status(match failure.code {
-            Code::InvalidArgument | Code::NotSupported | Code::PathOutside => 2,
+            Code::InvalidArgument | Code::NotSupported | Code::PathOutside | Code::SnapshotReserved => 2,
             Code::Conflict | Code::ExecutableFiles => 1,
             Code::CommandNotFound => Status::NOT_FOUND,
             Code::CommandNotExecutable => Status::NOT_EXECUTABLE,

@@ -9,6 +9,7 @@ mod outcome;
 mod pump;
 mod report;
 mod settings;
+mod sizes;
 mod terminal;
 mod untrusted;
 

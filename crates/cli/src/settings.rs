@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use pyro::limits::{POOL_VMS_DEFAULT, POOL_VMS_MAX};
 use pyro::{AcceleratorChoice, Code, Config, Directories, Failure, GitRules};
 
 /// Used where `PATH` is not set at all, as in a bare service.
@@ -24,6 +25,17 @@ pub(crate) fn from_environment(accelerator: Option<AcceleratorChoice>) -> Result
         program: env::current_exe().map_err(|error| {
             Failure::new(Code::System, "this program's own file cannot be found").because(error)
         })?,
+        pool: pool_of(lookup("PYRO_POOL"))?,
+    })
+}
+
+/// VMs that wait for the next command; 0 switches them off.
+fn pool_of(value: Option<OsString>) -> Result<usize, Failure> {
+    let Some(value) = value else { return Ok(POOL_VMS_DEFAULT) };
+    let size = value.to_str().and_then(|text| text.parse().ok()).filter(|size| *size <= POOL_VMS_MAX);
+    size.ok_or_else(|| {
+        Failure::new(Code::InvalidArgument, format!("PYRO_POOL is {value:?}"))
+            .fix(format!("set it to 0, which switches the pool off, or to a number up to {POOL_VMS_MAX}"))
     })
 }
 
@@ -122,5 +134,15 @@ mod tests {
             Directories { state: "/s".into(), cache: "/c".into(), runtime: "/run/p".into() }
         );
         assert_eq!(resolve(&[]).unwrap_err().code, Code::StateUnusable);
+    }
+
+    /// The pool is a small number of VMs; anything else is a mistake to be told, not guessed at.
+    #[test]
+    fn the_pool_is_a_small_number() {
+        let pool = |text: &str| pool_of(Some(text.into())).map_err(|failure| failure.code);
+        assert_eq!((pool("0"), pool("16"), pool_of(None).ok()), (Ok(0), Ok(16), Some(POOL_VMS_DEFAULT)));
+        for wrong in ["17", "-1", "off", "2.5", " 2", "99999999999999999999"] {
+            assert_eq!(pool(wrong), Err(Code::InvalidArgument), "{wrong}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! What a host asks of the agent in a guest.
 //!
-//! Order of a VM's life: [`Request::Warm`] before a template is saved, [`Request::Prepare`] after every
-//! fork and before the user's first process, [`Request::Seed`] where `Prepare` announced one, then any
-//! number of the others. A builder VM gets [`Request::WriteRoot`] instead.
+//! Order of a VM's life: [`Request::Warm`] or a first [`Request::Prepare`] before a template is saved,
+//! [`Request::Prepare`] after every fork and before the user's first process, [`Request::Seed`] where
+//! `Prepare` announced one, then any number of the others. A builder VM gets [`Request::WriteRoot`] instead.
 //!
 //! Calls that carry a tree carry it as a stream of [`crate::tree`]: towards the guest on
 //! [`crate::Channel::Stdin`], from it on [`crate::Channel::Stdout`], which is ended before the reply.
@@ -27,7 +27,8 @@ pub const PORT_BULK: &str = "pyro.bulk";
 pub enum Request {
     /// Mount the base image and read what every command will need, so that a template holds it.
     Warm,
-    /// Make this fork unique and current, mount the scratch disk, assemble the root.
+    /// Make this fork unique and current. A guest without a root mounts the scratch disk and assembles it first;
+    /// one that has its root already (from the template, or as a copy of a running guest) keeps it.
     Prepare(Prepare),
     /// Run a command. In a guest with a workspace the reply comes when what it wrote is on the disk.
     Exec(Exec),
@@ -43,6 +44,23 @@ pub enum Request {
     WriteRoot(WriteRoot),
     /// Write everything to the disks.
     Sync,
+    /// Write everything to the scratch disk and let nobody change it until [`Request::Thaw`].
+    Freeze,
+    /// Let the scratch disk be changed again.
+    Thaw,
+    /// Stop all commands and fall silent: answer once everything queued on both lanes is out, then send nothing before
+    /// [`Request::Release`] or a [`crate::hello::Hello`]. Commands go on at the release, or, in a copy, when it was
+    /// prepared: none runs before the copy is unique and current. The host sends a [`crate::Kind::Barrier`] on the bulk lane
+    /// before it, and nothing behind it: then nothing is under way in either direction, and a copy of the guest's
+    /// memory can be spoken to by another host.
+    Hold,
+    /// Speak again.
+    Release,
+    /// The host's clock has jumped, as when the host was suspended.
+    SetClock {
+        /// The host's `CLOCK_REALTIME` when this was sent, in nanoseconds since 1970.
+        realtime_ns: u64,
+    },
 }
 
 /// What makes a fork unlike its siblings.
@@ -58,12 +76,15 @@ pub struct Prepare {
     pub machine_id: String,
     /// What `/workspace` is.
     pub workspace: WorkspaceDisk,
+    /// Shown as `/proc/sys/kernel/random/boot_id`, for a copy of a guest whose own boot id software may have seen: a
+    /// UUID in its text form.
+    pub boot_id: Option<String>,
 }
 
 /// What a guest's `/workspace` is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WorkspaceDisk {
-    /// A plain directory of the root, gone with the VM.
+    /// A directory that goes with the VM: what commands write need not be on the disk.
     Plain,
     /// A new workspace whose baseline is empty.
     Empty,
@@ -199,7 +220,17 @@ pub enum Reply {
         bytes: u64,
     },
     /// To [`Request::Sync`].
-    Synced,
+    Synced(Written),
+    /// To [`Request::Freeze`].
+    Frozen(Written),
+    /// To [`Request::Thaw`].
+    Thawed,
+    /// To [`Request::Hold`]; nothing comes behind it.
+    Held,
+    /// To [`Request::Release`].
+    Released,
+    /// To [`Request::SetClock`].
+    ClockSet,
     /// To any request: it could not be done.
     Failed(Failure),
 }
@@ -211,6 +242,17 @@ pub struct Tally {
     pub entries: u64,
     /// Bytes of file contents.
     pub bytes: u64,
+}
+
+/// What the guest still had to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Bytes written to the scratch disk.
+    pub bytes: u64,
+    /// How long that took, in microseconds of the guest's monotonic clock.
+    pub duration_us: u64,
+    /// Files and directories that the scratch disk holds now.
+    pub entries: u64,
 }
 
 /// How a command ended.
@@ -324,7 +366,7 @@ mod tests {
     /// A message is all of its payload: nothing rides behind it.
     #[test]
     fn trailing_bytes_are_refused() {
-        let mut payload = encode(&Reply::Synced).unwrap();
+        let mut payload = encode(&Reply::Thawed).unwrap();
         payload.push(0);
         assert_eq!(decode::<Reply>(&payload), Err(PayloadError::TrailingBytes(1)));
     }

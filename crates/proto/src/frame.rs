@@ -32,13 +32,15 @@ pub enum Kind {
     Eof,
     /// The receiver of a channel lets that many more bytes come.
     Credit,
+    /// The last frame of the bulk lane before [`crate::agent::Request::Hold`], on [`StreamId::CONNECTION`].
+    Barrier,
 }
 
 impl Kind {
     /// The lane this kind travels on when a transport has two.
     pub fn lane(self) -> Lane {
         match self {
-            Kind::Event | Kind::Reply | Kind::Data | Kind::Eof => Lane::Bulk,
+            Kind::Event | Kind::Reply | Kind::Data | Kind::Eof | Kind::Barrier => Lane::Bulk,
             Kind::Hello | Kind::Open | Kind::Input | Kind::Credit => Lane::Control,
         }
     }
@@ -50,6 +52,7 @@ impl Kind {
             Kind::Data => DATA_BYTES_MAX + 1,
             Kind::Eof => 1,
             Kind::Credit => 5,
+            Kind::Barrier => 0,
             _ => MESSAGE_BYTES_MAX,
         }
     }
@@ -64,6 +67,7 @@ impl Kind {
             Kind::Data => 6,
             Kind::Eof => 7,
             Kind::Credit => 8,
+            Kind::Barrier => 9,
         }
     }
 
@@ -77,6 +81,7 @@ impl Kind {
             6 => Kind::Data,
             7 => Kind::Eof,
             8 => Kind::Credit,
+            9 => Kind::Barrier,
             _ => return None,
         })
     }

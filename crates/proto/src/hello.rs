@@ -16,6 +16,8 @@ pub struct Hello {
     pub version: u16,
     /// New for every connection and every fork, so that a stale answer is told from a fresh one.
     pub nonce: u64,
+    /// The sender knows every call that is open, as another host has told it: they go on. Without, they end.
+    pub continues: bool,
     /// The sender's release, for people who read logs.
     pub build: String,
 }
@@ -38,9 +40,20 @@ pub enum HelloError {
 }
 
 impl Hello {
-    /// A handshake of this release.
+    /// A handshake of this release that starts over.
     pub fn new(nonce: u64) -> Hello {
-        Hello { magic: MAGIC, version: PROTOCOL_VERSION, nonce, build: env!("CARGO_PKG_VERSION").to_owned() }
+        Hello {
+            magic: MAGIC,
+            version: PROTOCOL_VERSION,
+            nonce,
+            continues: false,
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// One that takes over the calls of another host.
+    pub fn continuing(nonce: u64) -> Hello {
+        Hello { continues: true, ..Hello::new(nonce) }
     }
 
     /// Checks what a peer opened with.

@@ -11,7 +11,7 @@ use crate::agent;
 /// Opens a call to a shim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Bring the VM up; only on the starter's connection, once, first.
+    /// Bring the VM up; on the starter's connection, once, first. Of a parked VM: take it, once.
     Start(Box<Start>),
     /// Run a command in the guest.
     Exec(Exec),
@@ -27,8 +27,33 @@ pub enum Request {
     SetTtl(Option<u64>),
     /// What the VM is and does.
     Status,
+    /// Keep the workspace's whole disk as it is now, and its memory if asked for. It goes on meanwhile.
+    Snapshot(Snapshot),
+    /// Keep memory and disk of the workspace, then end the VM; the reply comes when nothing of it is left.
+    Pause,
     /// End the VM; the reply comes when nothing of it is left.
-    Stop,
+    Stop {
+        /// What the guest has not yet written to its disk need not be: it will be reset.
+        discard: bool,
+    },
+}
+
+/// A snapshot to be taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Under what it is kept.
+    pub keep: Keep,
+    /// Keep the memory as well, with the processes in it.
+    pub memory: bool,
+}
+
+/// What keeps a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Keep {
+    /// A name, until it is deleted.
+    Name(String),
+    /// A hold of the store, for as long as its taker lives: for forks that are made from it right away.
+    Hold(String),
 }
 
 /// A command to run.
@@ -149,7 +174,7 @@ impl Accelerator {
 /// What a VM is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
-    /// Fork the template, run commands, end with the starter's connection.
+    /// Fork the ready template, run commands, end with the starter's connection.
     Run {
         /// Where the template is.
         template: HostPath,
@@ -160,10 +185,29 @@ pub enum Purpose {
         /// The blank disk under the VM's own.
         blank: HostPath,
     },
-    /// Fork the template with a workspace's disk; end when told, or when nobody has used it for long.
+    /// Fork a template with a workspace's disk; end when told, or when nobody has used it for long.
     Workspace(Box<Workspace>),
+    /// Fork the ready template, run a command so that everything is at hand, and wait to be taken by another
+    /// [`Request::Start`] on the socket. Nobody hears of it; it lives on without its starter.
+    Park {
+        /// Where the template is.
+        template: HostPath,
+        /// What it must have been made for.
+        template_key: String,
+        /// The environment's root image.
+        base: HostPath,
+        /// The blank disk under the template's own.
+        blank: HostPath,
+        /// The directory where it shows that it can be had, as a file of its id: who renames that to
+        /// `claimed` in the VM's runtime directory has it.
+        tickets: HostPath,
+        /// How long it waits.
+        idle_seconds: u64,
+    },
     /// Boot once, save the template, end.
     MakeTemplate {
+        /// How far the guest goes before it is saved.
+        readiness: Readiness,
         /// Where the template shall be.
         template: HostPath,
         /// What it is made for.
@@ -189,6 +233,16 @@ pub enum Purpose {
     },
 }
 
+/// How far a template's guest has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Readiness {
+    /// The base image is mounted: any disk fits. For workspaces that have one.
+    Bare,
+    /// The root is assembled on a disk of the template's own, and a command has run: forks write to overlays
+    /// of that disk. For what starts empty.
+    Ready,
+}
+
 /// The workspace that a VM is started for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workspace {
@@ -200,6 +254,8 @@ pub struct Workspace {
     pub template_key: String,
     /// What to do before there is a VM.
     pub order: WorkspaceOrder,
+    /// Whether the template is an image of the memory that belongs to the layer the VM starts on.
+    pub memory: bool,
 }
 
 /// Whether a workspace is made or found.
@@ -208,8 +264,28 @@ pub enum WorkspaceOrder {
     /// Make it. It exists once it is seeded, or, without a seed, once its VM is ready; before, it goes with
     /// the client that asked for it.
     Create(NewWorkspace),
-    /// Use the one that is there.
+    /// Make it as a copy of another one, at a layer of that one's disk.
+    Fork(NewFork),
+    /// Use the one that is there, as it is: stopped, or paused where there is memory.
     Open,
+    /// The same, after its disk was set back to a snapshot. That has happened when the VM is ready, not before.
+    Reset {
+        /// The snapshot's name, `baseline` included.
+        snapshot: String,
+    },
+}
+
+/// A copy of a workspace to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewFork {
+    /// The other one.
+    pub source: String,
+    /// The layer of its disk: a snapshot's, or a hold's.
+    pub layer: String,
+    /// A name that no other workspace has.
+    pub name: Option<String>,
+    /// Labels.
+    pub labels: Vec<(String, String)>,
 }
 
 /// A workspace to be.
@@ -290,6 +366,10 @@ pub enum Reply {
     Status(Status),
     /// To [`Request::Stop`].
     Stopped,
+    /// To [`Request::Snapshot`].
+    Snapshotted(Captured),
+    /// To [`Request::Pause`].
+    Paused(Captured),
     /// To [`Request::Exec`] and [`Request::Follow`]: how the command ended.
     Exited(agent::Exited),
     /// To [`Request::Exec`] with `detach`: it runs.
@@ -315,6 +395,25 @@ pub struct Started {
     pub unconfined: Vec<String>,
     /// Archive entries written, for [`Purpose::WriteRoot`].
     pub entries: u64,
+}
+
+/// What a snapshot took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Captured {
+    /// The layer that the snapshot is.
+    pub layer: String,
+    /// Files and directories on the disk.
+    pub entries: u64,
+    /// Bytes that the guest still had to write first.
+    pub written_bytes: u64,
+    /// How long that took, in microseconds.
+    pub write_us: u64,
+    /// How long the guest stood still, or could not write, in microseconds.
+    pub standstill_us: u64,
+    /// Bytes of memory copied meanwhile; none without memory.
+    pub memory_bytes: u64,
+    /// Of the standstill, how long that took, in microseconds.
+    pub memory_us: u64,
 }
 
 /// How the guest is reached.
@@ -399,6 +498,16 @@ pub enum FailureCode {
     WorkspaceHeld,
     /// There is no command of this number.
     CommandUnknown,
+    /// The workspace has a snapshot of this name.
+    SnapshotTaken,
+    /// The workspace has no snapshot of this name.
+    SnapshotUnknown,
+    /// A layer of the workspace's disk is damaged, or gone.
+    LayerDamaged,
+    /// The disk has as many layers as it can have.
+    LayersTooMany,
+    /// The image of a workspace's memory is damaged, or of another VMM.
+    MemoryUnusable,
     /// Files, sockets or processes of the host failed.
     System,
 }

@@ -67,6 +67,16 @@ impl Default for ReceiveWindow {
 }
 
 impl ReceiveWindow {
+    /// A window of which a sender knows that `room` bytes are left.
+    pub fn with_room(room: u32) -> ReceiveWindow {
+        ReceiveWindow { allowed: room.min(WINDOW_BYTES), consumed: 0 }
+    }
+
+    /// Bytes that the sender may still send.
+    pub fn room(&self) -> u32 {
+        self.allowed
+    }
+
     /// Takes note of `bytes` that came.
     pub fn receive(&mut self, bytes: usize) -> Result<(), WindowError> {
         let sent = u32::try_from(bytes).unwrap_or(u32::MAX);

@@ -1,6 +1,6 @@
-//! Measures this machine: what a cold boot, a fork, a whole run, a command and a workspace cost.
+//! Measures this machine: what a cold boot, a fork, a whole run, a command, a workspace and its snapshots cost.
 //!
-//! Whatever a measurement makes it removes again, also when it fails or is called off. It judges nothing.
+//! Nothing but what says so uses a parked VM. Whatever a measurement makes it removes again, also when it fails or is called off. It judges nothing.
 
 use std::ffi::OsString;
 use std::process::Stdio;
@@ -10,6 +10,9 @@ use serde::Serialize;
 use tokio::process::Command;
 
 use self::figure::Samples;
+use self::flatness::Flatness;
+use self::pooled::Pooled;
+use self::snapshots::Snapshots;
 use self::trees::Trees;
 use self::workspaces::Workspaces;
 use crate::execution::Execution;
@@ -17,7 +20,10 @@ use crate::{Code, Exec, Failure, LaunchRequest, Outcome, Output, Pyro, Shape, Vm
 
 mod doomed;
 mod figure;
+mod flatness;
 mod forest;
+mod pooled;
+mod snapshots;
 mod trees;
 mod workspaces;
 
@@ -56,6 +62,7 @@ struct Collected {
     exec: Samples,
     stop: Samples,
     workspaces: Workspaces,
+    snapshots: Snapshots,
     idle: Samples,
     used: Samples,
     start: Samples,
@@ -75,6 +82,8 @@ pub async fn measure(
     let kit = pyro.kit(&installed)?;
     let accelerator = pyro.proven_accelerator(&qemu, &kit).await?;
     let mut collected = Collected::default();
+    let (plain, mut pooled) = (pyro.with_pool(0)?, Pooled::new(pyro)?);
+    let pyro = &plain;
     // The first VM makes the template and fills the host's page cache: it is not counted.
     launch(pyro, environment).await?.stop().await?;
     for sample in 0..samples {
@@ -86,11 +95,16 @@ pub async fn measure(
         }
         one_vm(pyro, environment, &mut collected).await?;
         collected.workspaces.sample(pyro, environment).await?;
-        collected.run.add(whole_run(pyro, environment, &["true"]).await?);
+        collected.snapshots.sample(pyro, environment).await?;
+        let alone = whole_run(pyro, environment, &["true"]).await?;
+        collected.run.add(alone);
+        pooled.sample(environment, alone).await?;
         collected.start.add(process(pyro, &["--version"]).await?);
     }
     let mut figures = collected.figures();
+    figures.extend(pooled.figures());
     if trees {
+        figures.extend(Flatness::measure(pyro, environment, samples, &mut on_progress).await?.figures());
         figures.extend(Trees::measure(pyro, environment, samples, &mut on_progress).await?.figures());
     }
     Ok(BenchReport {
@@ -113,11 +127,12 @@ impl Collected {
             self.exec.figure("exec of true in a live VM, round trip", "ms"),
             self.command.figure("of that, the command in the guest", "ms"),
             self.stop.figure("delete", "ms"),
-            self.run.figure("pyro run ... -- true, whole process", "ms"),
+            self.run.figure("pyro run ... -- true, whole process, no pool", "ms"),
             self.idle.figure("private memory of an idle VM", "MiB"),
             self.used.figure("private memory after two commands", "MiB"),
         ];
         figures.extend(self.workspaces.figures());
+        figures.extend(self.snapshots.figures());
         figures
     }
 }
@@ -194,6 +209,7 @@ fn directories_of(pyro: &Pyro) -> Vec<(&'static str, OsString)> {
         ("PYRO_CACHE_DIR", config.directories.cache.clone().into_os_string()),
         ("PYRO_RUNTIME_DIR", config.directories.runtime.clone().into_os_string()),
         ("PYRO_ACCELERATOR", config.accelerator.as_str().into()),
+        ("PYRO_POOL", config.pool.to_string().into()),
     ];
     variables.extend(config.vmm.iter().map(|vmm| ("PYRO_QEMU", vmm.clone().into())));
     variables

@@ -16,8 +16,10 @@ pub struct Config {
     pub vmm: Option<PathBuf>,
     /// Directories to look for programs in, as `PATH` has them.
     pub search_path: OsString,
-    /// This program, which is started again as the shim.
+    /// This program, which is started again as the shim, and to fill the pool.
     pub program: PathBuf,
+    /// VMs that wait for the next `run` or `create`, at most [`crate::limits::POOL_VMS_MAX`]; none switches it off.
+    pub pool: usize,
 }
 
 /// How guests shall run.

@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 use crate::agent_binary::{AGENT, AGENT_DIGEST};
 use crate::environments::writer::{VmWriter, WriteJob, WriteNews};
 use crate::failure::chain;
+use crate::limits::COLLECT_PATIENCE;
 use crate::supervisor::Supervisor;
-use crate::{Code, Failure, Pyro};
+use crate::{Code, Failure, Pruned, Pyro};
 
 mod failures;
 mod writer;
@@ -188,11 +189,13 @@ impl Pyro {
         Ok(freed + self.prune_templates()?)
     }
 
-    /// Removes what nothing refers to; gives the bytes freed.
-    pub fn prune(&self) -> Result<u64, Failure> {
+    /// Removes what nothing refers to.
+    pub fn prune(&self) -> Result<Pruned, Failure> {
         let pruned = pyro_image::prune(&self.cache(), Some(agent().digest), &self.tools(), &Cancel::new())
             .map_err(failures::remove_failure)?;
-        Ok(pruned.bytes_freed + self.prune_templates()?)
+        let layers = self.store.collect_layers_within(&self.config.directories, COLLECT_PATIENCE)?;
+        let freed_bytes = pruned.bytes_freed + layers.bytes + self.prune_templates()?;
+        Ok(Pruned { freed_bytes, was_busy: layers.was_busy })
     }
 
     pub(crate) fn installed(&self, name: &str) -> Result<InstalledEnvironment, Failure> {

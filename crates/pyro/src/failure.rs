@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use pyro_proto::{agent, shim};
 use serde::Serialize;
+
+mod of_stores;
+mod of_vms;
+pub(crate) mod remedies;
 
 /// What went wrong: one sentence of what, why, and what to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +93,20 @@ pub enum Code {
     NameTaken,
     /// The workspace's history has no command of this number.
     CommandUnknown,
+    /// The workspace is paused, and was not to be resumed.
+    WorkspacePaused,
+    /// The workspace has a snapshot of this name already.
+    SnapshotTaken,
+    /// The workspace has no snapshot of this name.
+    SnapshotUnknown,
+    /// The name is kept for the snapshot that every workspace has from its making.
+    SnapshotReserved,
+    /// A layer of the workspace's disk is damaged, or gone.
+    LayerDamaged,
+    /// The workspace's disk has as many layers, or snapshots, as it can have.
+    LayersTooMany,
+    /// The memory that was kept of a workspace cannot be used.
+    MemoryUnusable,
     /// A path leads out of the workspace.
     PathOutside,
     /// A path is not there.
@@ -126,7 +143,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Code; 49] = [
+    pub const ALL: [Code; 56] = [
         Code::InvalidArgument,
         Code::NotSupported,
         Code::EnvironmentUnknown,
@@ -160,6 +177,13 @@ impl Code {
         Code::WorkspaceHeld,
         Code::NameTaken,
         Code::CommandUnknown,
+        Code::WorkspacePaused,
+        Code::SnapshotTaken,
+        Code::SnapshotUnknown,
+        Code::SnapshotReserved,
+        Code::LayerDamaged,
+        Code::LayersTooMany,
+        Code::MemoryUnusable,
         Code::PathOutside,
         Code::PathMissing,
         Code::TypeConflict,
@@ -213,8 +237,6 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-const HELD_REMEDY: &str = "run the command again in a moment; if it stays so, its VM runs under another PYRO_RUNTIME_DIR or XDG_RUNTIME_DIR";
-
 /// An error with everything behind it, in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -228,166 +250,6 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
-}
-
-impl From<pyro_store::StoreError> for Failure {
-    fn from(error: pyro_store::StoreError) -> Self {
-        use pyro_store::StoreError::{Busy, Damaged, Newer, NoSpace, Unusable};
-        let text = chain(&error);
-        match error {
-            Damaged(path) => Failure::new(Code::StateDamaged, text)
-                .fix(format!("move {} aside and run the command again", path.display())),
-            Newer { .. } => Failure::new(Code::StateNewer, text)
-                .fix("use the newer pyro, or point PYRO_STATE_DIR at another directory"),
-            NoSpace(_) => Failure::new(Code::NoSpace, text).fix("free some space and run the command again"),
-            Busy(_) => Failure::new(Code::StateUnusable, text).fix("run the command again"),
-            Unusable { .. } => Failure::new(Code::StateUnusable, text)
-                .fix("make the directory writable, or point PYRO_STATE_DIR at one that is"),
-        }
-    }
-}
-
-impl From<pyro_store::ResolveError> for Failure {
-    fn from(error: pyro_store::ResolveError) -> Self {
-        use pyro_store::ResolveError::{Ambiguous, Store, Unknown};
-        let text = error.to_string();
-        match error {
-            Store(error) => error.into(),
-            Unknown { close, .. } => {
-                let fix = match close.first() {
-                    Some(close) => format!("did you mean `{close}`? see `pyro workspace list`"),
-                    None => "list those that are there with `pyro workspace list`".to_owned(),
-                };
-                Failure::new(Code::WorkspaceUnknown, text).fix(fix)
-            }
-            Ambiguous { candidates, .. } => {
-                let candidates: Vec<&str> = candidates.iter().map(pyro_store::WorkspaceId::as_str).collect();
-                Failure::new(Code::WorkspaceAmbiguous, text)
-                    .because(candidates.join(", "))
-                    .fix("give more of the id, or the name")
-            }
-        }
-    }
-}
-
-impl From<pyro_store::RecordError> for Failure {
-    fn from(error: pyro_store::RecordError) -> Self {
-        use pyro_store::RecordError::{Gone, NameTaken, Store};
-        let text = error.to_string();
-        match error {
-            NameTaken(_) => {
-                Failure::new(Code::NameTaken, text).fix("choose another name, or delete the other workspace")
-            }
-            Gone(_) => Failure::new(Code::WorkspaceUnknown, text)
-                .fix("list those that are there with `pyro workspace list`"),
-            Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<pyro_store::ChangeError> for Failure {
-    fn from(error: pyro_store::ChangeError) -> Self {
-        match error {
-            pyro_store::ChangeError::Record(error) => error.into(),
-            pyro_store::ChangeError::Labels(error) => Failure::new(Code::InvalidArgument, error.to_string())
-                .fix("take some away with --clear-label"),
-        }
-    }
-}
-
-impl From<pyro_store::ClaimError> for Failure {
-    fn from(error: pyro_store::ClaimError) -> Self {
-        let text = chain(&error);
-        match error {
-            pyro_store::ClaimError::Record(error) => error.into(),
-            pyro_store::ClaimError::Held(_) => Failure::new(Code::WorkspaceHeld, text).fix(HELD_REMEDY),
-            pyro_store::ClaimError::File { .. } | pyro_store::ClaimError::Lock(_) => {
-                Failure::new(Code::StateUnusable, text)
-                    .fix("make the state directory writable, or point PYRO_STATE_DIR at one that is")
-            }
-        }
-    }
-}
-
-impl From<shim::Failure> for Failure {
-    fn from(failure: shim::Failure) -> Self {
-        use shim::FailureCode as From;
-        let (code, fix) = match failure.code {
-            From::VmmFailed => (Code::VmmFailed, Some("run `pyro doctor` to see what this machine lacks")),
-            From::VmmDied => (Code::VmmDied, Some("run the command again; if it repeats, run `pyro doctor`")),
-            From::GuestSilent => (Code::GuestSilent, Some("run the command again on a machine less busy")),
-            From::GuestPanicked => (
-                Code::GuestPanicked,
-                Some("run the command again; if it repeats, look at what it does to the kernel"),
-            ),
-            From::GuestEnded => {
-                (Code::GuestEnded, Some("let the command end by itself instead of powering off or rebooting"))
-            }
-            From::GuestFaulty => {
-                (Code::GuestFaulty, Some("what ran in this VM tampered with its agent: trust nothing of it"))
-            }
-            From::TemplateUnusable => (Code::TemplateUnusable, Some("run the command again")),
-            From::NoSpace => (Code::NoSpace, Some("free some space and run the command again")),
-            From::ArchiveDamaged => (Code::PullFailed, Some("pull again")),
-            From::Expired => (Code::Expired, Some("give it longer with --ttl-seconds")),
-            From::Stopped => (Code::Stopped, Some("run the command again")),
-            From::NameTaken => (Code::NameTaken, Some("choose another name, or delete the other workspace")),
-            From::WorkspaceGone => {
-                (Code::WorkspaceUnknown, Some("list those that are there with `pyro workspace list`"))
-            }
-            From::WorkspaceHeld => (Code::WorkspaceHeld, Some(HELD_REMEDY)),
-            From::CommandUnknown => {
-                (Code::CommandUnknown, Some("see `pyro workspace logs` for the numbers there are"))
-            }
-            From::Refused | From::System => {
-                (Code::System, Some("run `pyro doctor` to see what this machine lacks"))
-            }
-        };
-        let mut mapped = Failure::new(code, failure.message);
-        mapped.remediation = fix.map(str::to_owned);
-        mapped.console = failure.console;
-        mapped
-    }
-}
-
-impl From<agent::Failure> for Failure {
-    fn from(failure: agent::Failure) -> Self {
-        use agent::FailureKind as From;
-        let (code, fix) = match failure.kind {
-            From::CommandNotFound => {
-                (Code::CommandNotFound, Some("check the spelling, or use an environment that has it"))
-            }
-            From::CommandNotExecutable => (Code::CommandNotExecutable, Some("check its mode and format")),
-            From::DirectoryMissing => {
-                (Code::DirectoryMissing, Some("choose a directory that exists in the guest"))
-            }
-            From::UserUnknown => (Code::UserUnknown, Some("choose a user of the guest's /etc/passwd")),
-            From::InvalidArgument => {
-                (Code::InvalidArgument, Some("shorten the command, or pass its data on standard input"))
-            }
-            From::NoSpace => (Code::NoSpace, Some("the guest's disk is full: free some space in it")),
-            // The host checks archives before a guest sees them: this is the protocol's own trouble.
-            From::ArchiveDamaged => (Code::ArchiveRefused, Some("run the command again")),
-            From::PathOutside => (Code::PathOutside, Some("choose a path that stays below /workspace")),
-            From::PathMissing => {
-                (Code::PathMissing, Some("list what is there with `pyro workspace file list`"))
-            }
-            From::TypeConflict => (
-                Code::TypeConflict,
-                Some("remove what is there first, or choose another path; nothing was changed"),
-            ),
-            From::Changed => (Code::ChangedMeanwhile, Some("nothing was changed; run the command again")),
-            From::Canceled => {
-                (Code::Interrupted, Some("nothing was changed; run the command again when you like"))
-            }
-            From::DiskMissing | From::Refused | From::System => {
-                (Code::System, Some("run `pyro doctor` to see what this machine lacks"))
-            }
-        };
-        let mut mapped = Failure::new(code, failure.detail);
-        mapped.remediation = fix.map(str::to_owned);
-        mapped
-    }
 }
 
 /// A directory of ours cannot be used.
@@ -417,56 +279,5 @@ mod tests {
             .map(|code| serde_json::to_value(code).unwrap().as_str().unwrap().to_owned())
             .collect();
         assert_eq!(documented, known);
-    }
-
-    /// Whatever a VM or its agent reports comes with what to do next.
-    #[test]
-    fn every_failure_has_a_remedy() {
-        use agent::FailureKind as Kind;
-        use shim::FailureCode as From;
-        let of_shims = [
-            From::VmmFailed,
-            From::VmmDied,
-            From::GuestSilent,
-            From::GuestPanicked,
-            From::GuestEnded,
-            From::GuestFaulty,
-            From::TemplateUnusable,
-            From::NoSpace,
-            From::ArchiveDamaged,
-            From::Expired,
-            From::Stopped,
-            From::NameTaken,
-            From::WorkspaceGone,
-            From::WorkspaceHeld,
-            From::CommandUnknown,
-            From::Refused,
-            From::System,
-        ];
-        for code in of_shims {
-            let failure = shim::Failure { code, message: "x".to_owned(), console: Vec::new() };
-            assert!(Failure::from(failure).remediation.is_some(), "{code:?}");
-        }
-        let of_agents = [
-            Kind::CommandNotFound,
-            Kind::CommandNotExecutable,
-            Kind::DirectoryMissing,
-            Kind::UserUnknown,
-            Kind::InvalidArgument,
-            Kind::NoSpace,
-            Kind::DiskMissing,
-            Kind::ArchiveDamaged,
-            Kind::PathOutside,
-            Kind::PathMissing,
-            Kind::TypeConflict,
-            Kind::Changed,
-            Kind::Canceled,
-            Kind::Refused,
-            Kind::System,
-        ];
-        for kind in of_agents {
-            let failure = agent::Failure { kind, detail: "x".to_owned() };
-            assert!(Failure::from(failure).remediation.is_some(), "{kind:?}");
-        }
     }
 }

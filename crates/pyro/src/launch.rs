@@ -4,14 +4,15 @@ use std::time::Instant;
 
 use pyro_image::Hold;
 use pyro_proto::agent;
-use pyro_proto::shim::{Accelerator, HostPath, Machine, Purpose, Start, Started};
+use pyro_proto::shim::{HostPath, Machine, Purpose, Readiness, Start, Started};
 use pyro_store::VmId;
 
 use crate::execution::Execution;
 use crate::identity::{new_id, run_as};
 use crate::limits::TEMPLATE_REMAKES_MAX;
 use crate::supervisor::Supervisor;
-use crate::template::{Guest, place};
+use crate::template::Guest;
+use crate::template::parent::{Kind, Parent};
 use crate::{Code, Failure, Pyro, Shape};
 
 /// A VM to be.
@@ -44,7 +45,7 @@ pub enum Notice<'a> {
 pub struct Vm {
     supervisor: Supervisor,
     id: VmId,
-    accelerator: Accelerator,
+    guest: Guest,
     started: Started,
     timings: Vec<(String, u64)>,
     _environment: Hold,
@@ -73,53 +74,76 @@ impl Pyro {
         let guest = self.guest(&environment, request.shape).await?;
         let start = |id: &VmId| {
             let purpose = Purpose::Run {
-                template: HostPath::from(guest.template.as_path()),
-                template_key: guest.key.as_str().to_owned(),
+                template: HostPath::from(guest.ready.directory.as_path()),
+                template_key: guest.ready.key.as_str().to_owned(),
                 base: HostPath::from(guest.base.as_path()),
                 blank: HostPath::from(guest.blank.as_path()),
             };
             let mut start = self.start(id, &guest.environment, guest.machine.clone(), purpose);
             start.ttl_seconds = request.ttl_seconds;
-            start
+            Ok(start)
         };
-        let up = self.bring_up(&guest, begun, start, &mut on_notice).await?;
-        let accelerator = guest.accelerator();
+        let up = self.bring_up(&guest, &guest.ready, begun, start, &mut on_notice).await?;
         let UpVm { supervisor, id, started, timings } = up;
-        Ok(Vm { supervisor, id, accelerator, started, timings, _environment: hold })
+        Ok(Vm { supervisor, id, guest, started, timings, _environment: hold })
     }
 
-    /// Starts a shim that forks a guest's template. The template is made first where it is missing, and made
-    /// anew where it turns out unusable.
+    /// Takes a parked VM where there is one that fits, else starts a shim that forks `parent`. A template is made
+    /// first where it is missing, and made anew where it turns out unusable; the image of a memory never is.
     pub(crate) async fn bring_up(
         &self,
         guest: &Guest,
+        parent: &Parent,
         begun: Instant,
-        start: impl Fn(&VmId) -> Start,
+        mut start: impl FnMut(&VmId) -> Result<Start, Failure>,
         on_notice: &mut impl FnMut(Notice<'_>),
     ) -> Result<UpVm, Failure> {
-        let micros = |d: std::time::Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
+        if parent.kind == Kind::Template(Readiness::Ready)
+            && let Some(up) = self.claim_parked(parent, begun, &mut start, on_notice).await?
+        {
+            return Ok(up);
+        }
         let mut remakes = 0;
         loop {
-            if !guest.has_template() {
-                on_notice(Notice::MakingTemplate);
-                self.make_template(guest).await?;
-            }
-            let (seen, prepared) = (place::identity(&guest.template), begun.elapsed());
+            self.ensure_template(guest, parent, on_notice).await?;
+            let (seen, prepared) = (parent.identity(), begun.elapsed());
             let id = new_id()?;
-            on_notice(Notice::Starting { vm_id: id.as_str() });
-            match Supervisor::start(&self.config.program, start(&id), |_| {}).await {
+            if remakes == 0 {
+                on_notice(Notice::Starting { vm_id: id.as_str() });
+            }
+            match Supervisor::start(&self.config.program, start(&id)?, |_| {}).await {
                 Ok((supervisor, started)) => {
                     let mut timings = vec![("plan".to_owned(), micros(prepared))];
                     timings.extend(started.timings.iter().cloned());
                     timings.push(("launch".to_owned(), micros(begun.elapsed())));
                     return Ok(UpVm { supervisor, id, started, timings });
                 }
-                Err(failure) if failure.code == Code::TemplateUnusable && remakes < TEMPLATE_REMAKES_MAX => {
+                Err(failure)
+                    if failure.code == Code::TemplateUnusable
+                        && parent.kind != Kind::Memory
+                        && remakes < TEMPLATE_REMAKES_MAX =>
+                {
                     remakes += 1;
-                    self.discard_template(guest, seen).await?;
+                    self.discard_template(parent, seen).await?;
                 }
                 Err(failure) => return Err(failure),
             }
+        }
+    }
+
+    /// Makes a template that is missing; of a memory, there is an image or there is none.
+    pub(crate) async fn ensure_template(
+        &self,
+        guest: &Guest,
+        parent: &Parent,
+        on_notice: &mut impl FnMut(Notice<'_>),
+    ) -> Result<(), Failure> {
+        match parent.kind {
+            Kind::Template(readiness) if !parent.exists() => {
+                on_notice(Notice::MakingTemplate);
+                self.make_template(guest, parent, readiness).await
+            }
+            Kind::Template(_) | Kind::Memory => Ok(()),
         }
     }
 
@@ -148,7 +172,7 @@ impl Vm {
 
     /// `kvm` or `tcg`.
     pub fn accelerator(&self) -> &'static str {
-        self.accelerator.as_str()
+        self.guest.accelerator().as_str()
     }
 
     /// `guest_serial`: how the guest is reached.
@@ -180,4 +204,9 @@ impl Vm {
     pub async fn stop(self) -> Result<(), Failure> {
         self.supervisor.stop().await
     }
+}
+
+/// For timings.
+pub(crate) fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

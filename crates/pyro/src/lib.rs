@@ -13,12 +13,18 @@ pub mod doctor;
 mod environments;
 mod execution;
 mod failure;
+mod garbage;
 mod host;
 mod identity;
 mod launch;
 pub mod limits;
+mod merge;
+mod pool;
 mod prune;
+mod several;
 mod shape;
+mod sizes;
+mod socket;
 mod supervisor;
 mod template;
 mod workspace;
@@ -30,16 +36,20 @@ pub use config::{AcceleratorChoice, Config};
 pub use environments::{Catalog, CatalogEntry, Environment, PullPhase, PullProgress};
 pub use execution::{Execution, Output};
 pub use failure::{Code, Failure};
+pub use garbage::{Freed, Pruned};
 pub use launch::{LaunchRequest, Notice, Vm};
+pub use pool::{ParkedVm, PoolStatus, Refilling};
 pub use pyro_image::Cancel;
 pub use pyro_proto::agent::{Exec, Exited, Input, Outcome, Terminal, TerminalSize};
 pub use pyro_store::Directories;
 pub use pyro_sync::source::{GitRules, user_excludes};
 pub use shape::{Shape, parse_seconds};
+pub use sizes::{EnvironmentSize, WorkspaceSize};
 pub use workspace::{
     Applied, AppliedPath, ApplyRequest, CreateRequest, Diff, DiffRequest, Exported, FileEntry, FileRead,
-    GuestPath, HistoryEntry, KeptOutput, LeftOut, Patched, Progress, Pushed, Seed, SeedInfo, SeedRules,
-    Source, Starting, UpdateRequest, WORKSPACE, Workspace, WorkspaceInfo, WorkspaceSummary,
+    ForkRequest, Forked, Forks, GuestPath, HistoryEntry, KeptOutput, LeftOut, Patched, Paused, Progress,
+    Pushed, ResetDone, ResetRequest, Seed, SeedInfo, SeedRules, SnapshotInfo, SnapshotScope, SnapshotTaken,
+    Source, Starting, Stopped, UpdateRequest, WORKSPACE, Workspace, WorkspaceInfo, WorkspaceSummary,
 };
 
 /// One user's pyro on this machine.
@@ -64,5 +74,10 @@ impl Pyro {
         let store = Store::open(&config.directories.database(), Durability::PowerCut)?;
         store.reconcile(&config.directories)?;
         Ok(Pyro { config, store })
+    }
+
+    /// The same with a pool of another size.
+    pub(crate) fn with_pool(&self, pool: usize) -> Result<Pyro, Failure> {
+        Pyro::open(Config { pool, ..self.config.clone() })
     }
 }

@@ -76,3 +76,61 @@ pub const APPLY_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 
 /// Changes that one apply may have.
 pub const APPLY_CHANGES_MAX: usize = 1_000_000;
+
+/// VMs that wait for whoever comes, unless something else is asked for.
+pub const POOL_VMS_DEFAULT: usize = 2;
+
+/// VMs that may wait at once: each has some 25 MiB of its own.
+pub const POOL_VMS_MAX: usize = 16;
+
+/// A VM that nobody has taken goes after this.
+pub const POOL_IDLE_SECONDS: u64 = 300;
+
+/// A parked VM that does not answer within this is of no use; forking another takes a tenth of it.
+pub const POOL_ANSWER_SECONDS_MAX: Duration = Duration::from_secs(2);
+
+/// A parked VM that is to end is gone within this.
+pub const POOL_END_SECONDS_MAX: Duration = Duration::from_secs(5);
+
+/// A parked VM that has taken an order has brought it about within this; after that another does.
+pub const POOL_TAKE_SECONDS_MAX: Duration = Duration::from_secs(5);
+
+/// A VM that was started to be parked is within this, or never: while its supervisor lives, it counts until then.
+pub const POOL_BIRTH_SECONDS_MAX: Duration = Duration::from_secs(60);
+
+/// How long who fills the pool behind everybody's back waits for another who does.
+pub const POOL_REFILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long filling the pool may take, the making of a template aside.
+pub const POOL_FILL_SECONDS_MAX: Duration = Duration::from_secs(120);
+
+/// How often it is looked whether the pool is full.
+pub const POOL_FILL_POLL: Duration = Duration::from_millis(10);
+
+/// Copies of a workspace that are made at once.
+pub const FORKS_MAX: usize = 64;
+
+/// Copies that are given up at once.
+pub const UNDONE_AT_ONCE: usize = 8;
+
+/// A VM whose guest's unwritten data does not matter is gone within this, or its supervisor hangs.
+pub const WORKSPACE_DISCARD_SECONDS_MAX: Duration = Duration::from_secs(10);
+
+/// A supervisor that had to be killed is gone within this.
+pub const SHIM_KILLED_SECONDS_MAX: Duration = Duration::from_secs(5);
+
+/// A snapshot is taken within this: the guest may have gigabytes to write first, and its memory to be copied.
+pub const SNAPSHOT_SECONDS_MAX: Duration = Duration::from_secs(1_800);
+
+/// How long who collects what nobody needs waits for those who make or open some of it.
+pub const COLLECT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Layers up to this size are made one right when a snapshot is deleted; larger ones when somebody collects.
+pub const MERGE_AT_ONCE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Layers of a disk from which on they are looked through, before its VM starts, for some that can be made one: each
+/// live copy, pause and snapshot adds one.
+pub const LAYERS_UNMERGED_MAX: usize = 16;
+
+/// Names shown for a snapshot that is not there.
+pub const CLOSE_SNAPSHOTS_MAX: usize = 3;

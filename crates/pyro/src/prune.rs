@@ -27,6 +27,8 @@ impl Pyro {
                 fs::remove_dir_all(&family).map_err(|error| unusable(&family, error))?;
             }
         }
+        // They hold the memory of what is gone.
+        self.drain_orphans();
         Ok(freed)
     }
 

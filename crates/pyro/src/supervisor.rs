@@ -1,49 +1,44 @@
 //! Starting a shim and ending it. The shim is this same program under a hidden command; it gets one end
 //! of a socket as its standard input and everything else in its first message.
 
-use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::pin::pin;
 use std::process::Stdio;
-use std::time::Instant;
 
-use pyro_proto::shim;
+use pyro_proto::shim::{self, FailureCode};
+use pyro_store::ProcessIdentity;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 use crate::connection::{Connection, lost, unexpected};
-use crate::limits::{SHIM_DROP_POLL, SHIM_DROP_SECONDS_MAX, SHIM_END_SECONDS_MAX};
+use crate::limits::{
+    POOL_ANSWER_SECONDS_MAX, POOL_TAKE_SECONDS_MAX, SHIM_END_SECONDS_MAX, SHIM_KILLED_SECONDS_MAX,
+};
+use crate::socket::peer;
 use crate::{Code, Failure};
 
-/// A shim that this process started. Dropping it ends the VM, and waits a moment until that has happened.
+pub(crate) mod parting;
+mod tie;
+
+use tie::Tie;
+
+/// A shim whose VM is this process's own. Dropping it ends the VM, and waits a moment until that has happened.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     pub(crate) connection: Connection,
-    process: Process,
+    tie: Tie,
 }
 
-/// The shim's process, and the socket that it lives by.
+/// How a parked shim met an order.
 #[derive(Debug)]
-struct Process {
-    /// `None` once the shim was let go of.
-    child: Option<Child>,
-    socket: std::os::unix::net::UnixStream,
-}
-
-impl Drop for Process {
-    /// Work that was called off is dropped, not awaited: this is where it ends before its caller goes on.
-    fn drop(&mut self) {
-        let Some(child) = &mut self.child else { return };
-        let _ = self.socket.shutdown(Shutdown::Both);
-        let deadline = Instant::now() + SHIM_DROP_SECONDS_MAX;
-        while let Ok(None) = child.try_wait() {
-            if Instant::now() > deadline {
-                let _ = child.start_kill();
-                return;
-            }
-            std::thread::sleep(SHIM_DROP_POLL);
-        }
-    }
+pub(crate) enum Taken {
+    /// The VM is up, and this process's own.
+    Up(Box<Supervisor>, shim::Started),
+    /// The order cannot be met, by no VM.
+    Refused(Failure),
+    /// It was of no use: another VM may be.
+    Useless,
 }
 
 impl Supervisor {
@@ -54,19 +49,11 @@ impl Supervisor {
         on_event: impl FnMut(shim::Event),
     ) -> Result<(Supervisor, shim::Started), Failure> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(cannot_start)?;
-        let child = Command::new(program)
-            .arg("shim")
-            .env_clear()
-            .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .current_dir("/")
-            .spawn()
-            .map_err(cannot_start)?;
-        let process = Process { child: Some(child), socket: ours.try_clone().map_err(cannot_start)? };
+        let child = spawn(program, OwnedFd::from(theirs))?;
+        let tie = Tie::child(child, ours.try_clone().map_err(cannot_start)?);
         ours.set_nonblocking(true).map_err(cannot_start)?;
         let connection = Connection::greet(UnixStream::from_std(ours).map_err(cannot_start)?).await?;
-        let mut supervisor = Supervisor { connection, process };
+        let mut supervisor = Supervisor { connection, tie };
         match supervisor.connection.request(&shim::Request::Start(Box::new(start)), on_event).await? {
             shim::Reply::Started(started) => Ok((supervisor, started)),
             shim::Reply::Failed(failure) => {
@@ -77,9 +64,49 @@ impl Supervisor {
         }
     }
 
+    /// Starts a shim that lives on without this process, and does not wait for anything that it says.
+    pub(crate) fn start_alone(program: &Path, start: shim::Start) -> Result<ProcessIdentity, Failure> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(cannot_start)?;
+        // The words wait in the socket, whose other end outlives this one.
+        parting::words(&ours, &shim::Request::Start(Box::new(start)))?;
+        let child = spawn(program, OwnedFd::from(theirs))?;
+        child.id().and_then(ProcessIdentity::of).ok_or_else(|| lost("it has ended at once"))
+    }
+
+    /// Has a parked shim take an order, with which its VM becomes this process's own. `on_connected` is told when
+    /// it has answered. One that is of no use, or has not brought its VM up within a bound, is killed: nobody else
+    /// will come for it.
+    pub(crate) async fn take(socket: UnixStream, start: shim::Start, on_connected: impl FnOnce()) -> Taken {
+        let shim = peer(&socket);
+        let mut taking = pin!(Supervisor::order(socket, start, on_connected));
+        let taken = tokio::time::timeout(POOL_TAKE_SECONDS_MAX, &mut taking).await;
+        let taken = taken.unwrap_or(Taken::Useless);
+        if let (Taken::Useless, Some(shim)) = (&taken, shim) {
+            shim.kill_and_wait(SHIM_KILLED_SECONDS_MAX);
+        }
+        taken
+    }
+
+    async fn order(socket: UnixStream, start: shim::Start, on_connected: impl FnOnce()) -> Taken {
+        let Ok(ours) = socket.as_fd().try_clone_to_owned() else { return Taken::Useless };
+        let greeted = tokio::time::timeout(POOL_ANSWER_SECONDS_MAX, Connection::greet(socket)).await;
+        let Ok(Ok(connection)) = greeted else { return Taken::Useless };
+        on_connected();
+        let mut supervisor = Supervisor { connection, tie: Tie::taken(ours.into()) };
+        let order = shim::Request::Start(Box::new(start));
+        match supervisor.connection.request(&order, |_| {}).await {
+            Ok(shim::Reply::Started(started)) => Taken::Up(Box::new(supervisor), started),
+            Ok(shim::Reply::Failed(failure)) => {
+                supervisor.ended().await;
+                if is_its_own(failure.code) { Taken::Useless } else { Taken::Refused(failure.into()) }
+            }
+            Ok(_) | Err(_) => Taken::Useless,
+        }
+    }
+
     /// Lets go of the shim: it lives on as its VM does, and this is one client of many.
     pub(crate) fn detach(mut self) -> Connection {
-        self.process.child = None;
+        self.tie.loosen();
         self.connection
     }
 
@@ -92,9 +119,9 @@ impl Supervisor {
         }
     }
 
-    /// Ends the VM; returns once nothing of it is left.
+    /// Ends the VM, which has no workspace; returns once nothing of it is left.
     pub(crate) async fn stop(mut self) -> Result<(), Failure> {
-        let asked = self.connection.request(&shim::Request::Stop, |_| {});
+        let asked = self.connection.request(&shim::Request::Stop { discard: true }, |_| {});
         let Ok(reply) = tokio::time::timeout(SHIM_END_SECONDS_MAX, asked).await else {
             self.kill().await;
             return Err(lost("it did not end in time"));
@@ -112,7 +139,7 @@ impl Supervisor {
     pub(crate) async fn ended(&mut self) {
         let gone = async {
             self.connection.closed().await;
-            if let Some(child) = &mut self.process.child {
+            if let Some(child) = self.tie.process() {
                 let _ = child.wait().await;
             }
         };
@@ -123,11 +150,40 @@ impl Supervisor {
 
     /// Its VM dies with it, and what it leaves the next command removes.
     async fn kill(&mut self) {
-        if let Some(child) = &mut self.process.child {
+        if let Some(child) = self.tie.process() {
             let _ = child.start_kill();
             let _ = child.wait().await;
         }
     }
+}
+
+fn spawn(program: &Path, socket: OwnedFd) -> Result<Child, Failure> {
+    Command::new(program)
+        .arg("shim")
+        .env_clear()
+        .stdin(socket)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .current_dir("/")
+        .spawn()
+        .map_err(cannot_start)
+}
+
+/// Whether a parked VM failed at an order for a reason of its own: it was too old, or was not well.
+fn is_its_own(code: FailureCode) -> bool {
+    matches!(
+        code,
+        FailureCode::VmmFailed
+            | FailureCode::VmmDied
+            | FailureCode::GuestSilent
+            | FailureCode::GuestPanicked
+            | FailureCode::GuestEnded
+            | FailureCode::GuestFaulty
+            | FailureCode::TemplateUnusable
+            | FailureCode::Expired
+            | FailureCode::Stopped
+            | FailureCode::Refused
+    )
 }
 
 fn cannot_start(error: std::io::Error) -> Failure {

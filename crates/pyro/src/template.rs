@@ -3,27 +3,33 @@
 use std::path::{Path, PathBuf};
 
 use pyro_image::{GuestKit, InstalledEnvironment};
-use pyro_proto::shim::{Accelerator, HostPath, Machine, Purpose};
+use pyro_proto::shim::{Accelerator, HostPath, Machine, Purpose, Readiness};
 use pyro_store::{FileLock, LockMode};
-use pyro_vmm::{BLANK_RECIPE, KeyInputs, Qemu, ScratchError, TemplateKey};
+use pyro_vmm::{BLANK_RECIPE, KeyInputs, Qemu, TemplateKey};
 
 use crate::environments::image_failure;
 use crate::failure::{chain, unusable};
 use crate::host::KvmVerdict;
 use crate::identity::new_id;
-use crate::limits::{RELEASE, SCRATCH_BYTES};
+use crate::limits::RELEASE;
 use crate::supervisor::Supervisor;
 use crate::{AcceleratorChoice, Code, Failure, Pyro, Shape};
 
+mod blank;
+pub(crate) mod parent;
 pub(crate) mod place;
 
+use parent::{Kind, Parent};
+
 /// Everything that a VM of one environment and shape is made of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Guest {
     pub(crate) environment: String,
     pub(crate) machine: Machine,
-    pub(crate) key: TemplateKey,
-    pub(crate) template: PathBuf,
+    /// For disks that there are already.
+    pub(crate) bare: Parent,
+    /// For what starts empty.
+    pub(crate) ready: Parent,
     pub(crate) base: PathBuf,
     pub(crate) base_digest: String,
     pub(crate) blank: PathBuf,
@@ -39,10 +45,6 @@ pub(crate) struct Root {
 }
 
 impl Guest {
-    pub(crate) fn has_template(&self) -> bool {
-        self.template.is_dir()
-    }
-
     pub(crate) fn accelerator(&self) -> Accelerator {
         self.machine.accelerator
     }
@@ -73,22 +75,22 @@ impl Pyro {
             pyro_vmm::Shape::new(vmm_accelerator(accelerator), shape.vcpu_count.into(), shape.memory_mib)
                 .map_err(|error| Failure::new(Code::InvalidArgument, chain(&error)))?;
         let kit_digest = kit.digest.to_string();
-        let parts = [
-            ("kit", kit_digest.as_str()),
-            ("base", root.digest.as_str()),
-            ("blank", BLANK_RECIPE),
-            ("release", RELEASE),
-        ];
-        let key = TemplateKey::new(&KeyInputs { shape: vmm_shape, vmm: &vmm, parts: &parts });
+        let family = self.config.directories.templates().join(place::family(&kit, &root.digest, &vmm));
+        let template = |kind: Kind, readiness: &str| {
+            let parts = [
+                ("kit", kit_digest.as_str()),
+                ("base", root.digest.as_str()),
+                ("blank", BLANK_RECIPE),
+                ("release", RELEASE),
+                ("readiness", readiness),
+            ];
+            let key = TemplateKey::new(&KeyInputs { shape: vmm_shape, vmm: &vmm, parts: &parts });
+            Parent { kind, directory: family.join(key.as_str()), key }
+        };
         Ok(Guest {
+            bare: template(Kind::Template(Readiness::Bare), "bare"),
+            ready: template(Kind::Template(Readiness::Ready), "ready"),
             environment: root.environment,
-            template: self
-                .config
-                .directories
-                .templates()
-                .join(place::family(&kit, &root.digest, &vmm))
-                .join(key.as_str()),
-            key,
             machine: machine(&qemu, &kit, accelerator, shape),
             base: root.image,
             base_digest: root.digest,
@@ -97,15 +99,21 @@ impl Pyro {
     }
 
     /// Boots the guest once and saves it, unless another process has done so meanwhile.
-    pub(crate) async fn make_template(&self, guest: &Guest) -> Result<(), Failure> {
-        let _lock = self.template_lock(&guest.template).await?;
-        if guest.has_template() {
+    pub(crate) async fn make_template(
+        &self,
+        guest: &Guest,
+        template: &Parent,
+        readiness: Readiness,
+    ) -> Result<(), Failure> {
+        let _lock = self.template_lock(&template.directory).await?;
+        if template.exists() {
             return Ok(());
         }
-        place::remove_drafts(&guest.template)?;
+        place::remove_drafts(&template.directory)?;
         let purpose = Purpose::MakeTemplate {
-            template: HostPath::from(guest.template.as_path()),
-            template_key: guest.key.as_str().to_owned(),
+            readiness,
+            template: HostPath::from(template.directory.as_path()),
+            template_key: template.key.as_str().to_owned(),
             base: HostPath::from(guest.base.as_path()),
             blank: HostPath::from(guest.blank.as_path()),
         };
@@ -117,15 +125,21 @@ impl Pyro {
 
     /// Removes the template that could not be used, `seen` before it was tried; one that another process has
     /// made meanwhile stays. VMs that run on it keep its files until they end.
-    pub(crate) async fn discard_template(&self, guest: &Guest, seen: Option<u64>) -> Result<(), Failure> {
-        let _lock = self.template_lock(&guest.template).await?;
-        if place::identity(&guest.template) != seen {
+    pub(crate) async fn discard_template(
+        &self,
+        template: &Parent,
+        seen: Option<place::Identity>,
+    ) -> Result<(), Failure> {
+        let _lock = self.template_lock(&template.directory).await?;
+        if template.identity() != seen {
             return Ok(());
         }
-        match std::fs::remove_dir_all(&guest.template) {
+        let removed = std::fs::remove_dir_all(&template.directory);
+        self.drain_orphans();
+        match removed {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::new(
                 Code::StateUnusable,
-                format!("the damaged template {} cannot be removed", guest.template.display()),
+                format!("the damaged template {} cannot be removed", template.directory.display()),
             )
             .because(error)
             .fix("remove it by hand")),
@@ -193,23 +207,6 @@ impl Pyro {
         self.kit_of(&kernel)
     }
 
-    /// The blank disk under every VM's own, made at first use, and again when it was cut.
-    pub(crate) fn blank_disk(&self) -> Result<PathBuf, Failure> {
-        let recipe = pyro_image::Digest::of(format!("{BLANK_RECIPE} {SCRATCH_BYTES}").as_bytes()).short();
-        let path = self.config.directories.blank_disk(&recipe);
-        if is_whole_blank(&path) {
-            return Ok(path);
-        }
-        let parent = path.parent().unwrap_or(Path::new("/"));
-        std::fs::create_dir_all(parent).map_err(|error| unusable(parent, error))?;
-        let _lock = FileLock::take(&parent.join("lock"), LockMode::Exclusive)
-            .map_err(|error| Failure::new(Code::StateUnusable, chain(&error)).fix(CACHE_REMEDY))?;
-        if !is_whole_blank(&path) {
-            pyro_vmm::create_blank(&path, SCRATCH_BYTES, &self.config.search_path).map_err(blank_failure)?;
-        }
-        Ok(path)
-    }
-
     /// One process makes a template; others wait for it, without holding up this one's signals.
     async fn template_lock(&self, template: &Path) -> Result<FileLock, Failure> {
         let parent = template.parent().unwrap_or(template);
@@ -218,30 +215,12 @@ impl Pyro {
         let taken = tokio::task::spawn_blocking(move || FileLock::take(&path, LockMode::Exclusive)).await;
         match taken {
             Ok(Ok(lock)) => Ok(lock),
-            Ok(Err(error)) => Err(Failure::new(Code::StateUnusable, chain(&error)).fix(CACHE_REMEDY)),
+            Ok(Err(error)) => Err(Failure::new(Code::StateUnusable, chain(&error)).fix(blank::CACHE_REMEDY)),
             Err(error) => Err(Failure::new(Code::System, "waiting for a template failed")
                 .because(error)
                 .fix("run the command again")),
         }
     }
-}
-
-const CACHE_REMEDY: &str = "make the cache directory writable, or point PYRO_CACHE_DIR at one that is";
-
-/// A blank is made whole and then renamed; one of another length was cut by somebody since.
-fn is_whole_blank(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == SCRATCH_BYTES)
-}
-
-fn blank_failure(error: ScratchError) -> Failure {
-    let (code, fix) = match &error {
-        ScratchError::NoTool => (Code::ToolMissing, "install e2fsprogs"),
-        ScratchError::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-            (Code::NoSpace, "free some space and run the command again")
-        }
-        _ => (Code::StateUnusable, CACHE_REMEDY),
-    };
-    Failure::new(code, "the blank disk of VMs could not be made").because(chain(&error)).fix(fix)
 }
 
 /// Whether a failed trial says something about the accelerator.

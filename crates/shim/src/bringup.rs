@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   Run           fork ─ hello ─ prepare ─► running
+//!   Park          fork ─ hello ─ prepare ─ warm up ─► waiting to be taken
 //!   Workspace     fork ─ hello ─ prepare ─► running, with a disk that is kept
-//!   MakeTemplate  boot ─ hello ─ warm ─ save ─► done
+//!   MakeTemplate  boot ─ hello ─ warm, or prepare and warm up ─ save ─► done
 //!   WriteRoot     boot ─ hello ─ write ─► done
 //!   Probe         boot ─ hello ─► done
 //! ```
@@ -12,19 +13,22 @@
 //! dies gives one clear failure.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use pyro_proto::agent::{self, DISK_ARCHIVE, DISK_BASE, DISK_IMAGE, DISK_SCRATCH, WorkspaceDisk};
-use pyro_proto::shim::{Event, Failure, FailureCode, Phase, Purpose, Start};
-use pyro_store::VmPlace;
-use pyro_vmm::{Disk, Draft, Flush, Image, Machine, Template, TemplateKey, Vm, Vmm};
+use pyro_proto::agent::{self, DISK_ARCHIVE, DISK_IMAGE, Prepare};
+use pyro_proto::shim::{Event, Failure, FailureCode, HostPath, Phase, Purpose, Readiness, Start};
+use pyro_store::{LayerId, VmPlace};
+use pyro_vmm::{Disk, Draft, Image, Machine, Shape, Template, TemplateError, TemplateKey, Vm, Vmm, VmmError};
 
-use crate::failure::{agent_failed, failure, guest_silent, link_failed, system, vm_ended, vmm_failed};
+use crate::continued::Continued;
+use crate::disks::{self, disk};
+use crate::failure::{failure, system, vmm_failed};
+use crate::guest::{Guest, watched};
+use crate::identity;
 use crate::limits::{
     BOOT_ATTEMPTS_MAX, BOOT_SECONDS_MAX, FORK_ANSWER_SECONDS_MAX, PREPARE_SECONDS_MAX, PROBE_SECONDS_MAX,
     WRITE_ROOT_SECONDS_MAX,
 };
-use crate::link::{AgentLink, LinkError};
 use crate::timeline::Timeline;
 use crate::workspace::Opened;
 
@@ -32,7 +36,7 @@ use crate::workspace::Opened;
 #[derive(Debug)]
 pub(crate) enum Up<V> {
     /// The VM is ready for commands.
-    Running(Box<Guest<V>>),
+    Running(Box<Running<V>>),
     /// The work is done and the VM gone.
     Done {
         /// Archive entries written.
@@ -40,11 +44,14 @@ pub(crate) enum Up<V> {
     },
 }
 
-/// A VM and the way to its agent.
+/// A VM that is ready.
 #[derive(Debug)]
-pub(crate) struct Guest<V> {
-    pub(crate) vm: V,
-    pub(crate) link: AgentLink,
+pub(crate) struct Running<V> {
+    pub(crate) guest: Guest<V>,
+    /// Commands that go on in it.
+    pub(crate) continued: Continued,
+    /// The template's disk that it stands on, if that is what it stands on.
+    pub(crate) on_disk: Option<String>,
 }
 
 /// What a start is made with.
@@ -66,27 +73,24 @@ impl<M: Vmm> Bringup<'_, M> {
     pub(crate) async fn run(mut self) -> Result<Up<M::Vm>, Failure> {
         match &self.start.purpose {
             Purpose::Run { template, template_key, base, blank } => {
-                let disks = vec![base_disk(&base.to_path())?, self.scratch_disk(&blank.to_path())?];
-                self.fork(&template.to_path(), template_key, disks)
-                    .await
-                    .map(|guest| Up::Running(Box::new(guest)))
+                let (template, disks) = self.on_template((template, template_key), base, blank)?;
+                let prepare = identity::of_vm(&self.start.vm_id)?;
+                let guest = self.fork(&template, disks, prepare, None).await?;
+                Ok(running(guest, Continued::default()))
             }
-            Purpose::Workspace(order) => {
-                let workspace = self
-                    .workspace
-                    .ok_or_else(|| failure(FailureCode::System, "the VM's workspace is not held"))?;
-                let disks = vec![base_disk(&workspace.base)?, workspace_disk(workspace)?];
-                let mut guest = self.fork(&order.template.to_path(), &order.template_key, disks).await?;
-                if workspace.disk == WorkspaceDisk::Empty {
-                    // What makes it a workspace must be on the disk before anybody is told that it is one.
-                    guest.ask("write its disk", PREPARE_SECONDS_MAX, &agent::Request::Sync, |_| {}).await?;
-                    self.timeline.step("sync");
-                }
-                Ok(Up::Running(Box::new(guest)))
+            Purpose::Park { template, template_key, base, blank, .. } => {
+                let (template, disks) = self.on_template((template, template_key), base, blank)?;
+                let prepare = identity::of_vm(&self.start.vm_id)?;
+                let mut guest = self.fork(&template, disks, prepare, None).await?;
+                guest.warm_up().await?;
+                self.timeline.step("warm_up");
+                let on_disk = template.disk().map(|disk| disk.id.to_owned());
+                Ok(Up::Running(Box::new(Running { guest, continued: Continued::default(), on_disk })))
             }
-            Purpose::MakeTemplate { template, template_key, base, blank } => {
-                let disks = vec![base_disk(&base.to_path())?, self.scratch_disk(&blank.to_path())?];
-                self.make_template(&template.to_path(), template_key, disks).await
+            Purpose::Workspace(order) => self.workspace(&order.template, &order.template_key).await,
+            Purpose::MakeTemplate { readiness, template, template_key, base, blank } => {
+                let (base, blank) = (base.to_path(), blank.to_path());
+                self.make_template(*readiness, (&template.to_path(), template_key), &base, &blank).await
             }
             Purpose::WriteRoot { archive, archive_bytes, image } => {
                 let disks = vec![
@@ -105,37 +109,93 @@ impl<M: Vmm> Bringup<'_, M> {
         }
     }
 
-    async fn fork(&mut self, directory: &Path, key: &str, disks: Vec<Disk>) -> Result<Guest<M::Vm>, Failure> {
+    async fn workspace(&mut self, template: &HostPath, key: &str) -> Result<Up<M::Vm>, Failure> {
+        let workspace =
+            self.workspace.ok_or_else(|| failure(FailureCode::System, "the VM's workspace is not held"))?;
+        let has_memory = workspace.coming.has_memory();
+        let ours = |failure: Failure| if has_memory { of_memory(failure) } else { failure };
+        let template = open_template(template, key).map_err(ours)?;
+        let continued = match has_memory {
+            true => Continued::read(&template).map_err(|error| of_memory(template_failed(error)))?,
+            false => Continued::default(),
+        };
+        let disks = vec![disks::base(&workspace.base)?, disks::of_workspace(workspace)?];
+        let prepare = identity::of_workspace(workspace)?;
+        let takes_over = has_memory.then_some(continued.last_stream);
+        let guest = self.fork(&template, disks, prepare, takes_over).await.map_err(ours)?;
+        Ok(running(guest, continued))
+    }
+
+    /// A template with a disk, and the disks of a VM on it that goes without a trace.
+    fn on_template(
+        &self,
+        (template, key): (&HostPath, &str),
+        base: &HostPath,
+        blank: &HostPath,
+    ) -> Result<(Template, Vec<Disk>), Failure> {
+        let template = open_template(template, key)?;
+        let scratch = disks::disposable(self.place.scratch(), &blank.to_path(), Some(&template))?;
+        Ok((template, vec![disks::base(&base.to_path())?, scratch]))
+    }
+
+    /// Forks a template or an image of a memory; of the latter, `takes_over` is the last stream that its guest knows.
+    async fn fork(
+        &mut self,
+        template: &Template,
+        disks: Vec<Disk>,
+        prepare: Prepare,
+        takes_over: Option<u32>,
+    ) -> Result<Guest<M::Vm>, Failure> {
         (self.tell)(Event::Phase(Phase::Fork));
-        let key = parse_key(key)?;
-        let template = Template::open(directory, &key)
-            .map_err(|error| vmm_failed(&pyro_vmm::VmmError::Template(error)))?;
         let machine = self.machine(disks)?;
         self.timeline.step("files");
-        let vm = self.vmm.fork(&machine, &template).await.map_err(|error| vmm_failed(&error))?;
+        let vm = self.vmm.fork(&machine, template).await.map_err(|error| vmm_failed(&error))?;
         let timings = vm.timings();
         self.timeline.measured("vmm_spawn", timings.spawn);
         self.timeline.measured("vmm_ready", timings.qmp_ready);
         self.timeline.measured("state_load", timings.load + timings.cont);
-        let mut guest = self.greet(vm, FORK_ANSWER_SECONDS_MAX).await?;
-        let prepare = agent::Request::Prepare(self.identity()?);
-        guest.ask("prepare itself", PREPARE_SECONDS_MAX, &prepare, |_| {}).await?;
+        let mut guest = self.greet(vm, FORK_ANSWER_SECONDS_MAX, takes_over).await?;
+        // The clock that it is told ages from here on.
+        let prepare = Prepare { realtime_ns: identity::realtime_ns(), ..prepare };
+        guest.prepare(prepare).await?;
         self.timeline.step("prepare");
         Ok(guest)
     }
 
     async fn make_template(
         &mut self,
-        directory: &Path,
-        key: &str,
-        disks: Vec<Disk>,
+        readiness: Readiness,
+        (directory, key): (&Path, &str),
+        base: &Path,
+        blank: &Path,
     ) -> Result<Up<M::Vm>, Failure> {
         let key = parse_key(key)?;
-        let machine = self.machine(disks)?;
-        let draft = Draft::create(directory, machine.shape.memory_bytes())
-            .map_err(|error| vmm_failed(&pyro_vmm::VmmError::Template(error)))?;
+        let memory_bytes = self.machine(Vec::new())?.shape.memory_bytes();
+        let mut draft = Draft::create(directory, memory_bytes).map_err(template_failed)?;
+        // A disk that becomes part of the template is made where it will be: that may be another file system.
+        let scratch = match readiness {
+            Readiness::Bare => self.place.scratch(),
+            Readiness::Ready => draft.disk_path(),
+        };
+        let scratch = disks::disposable(scratch, blank, None)?;
+        let machine = self.machine(vec![disks::base(base)?, scratch])?;
         let mut guest = self.boot(&machine, Some(&draft)).await?;
-        guest.ask("warm itself up", PREPARE_SECONDS_MAX, &agent::Request::Warm, |_| {}).await?;
+        match readiness {
+            Readiness::Bare => {
+                guest.ask("warm itself up", PREPARE_SECONDS_MAX, &agent::Request::Warm, |_| {}).await?;
+            }
+            Readiness::Ready => {
+                guest.prepare(identity::of_template()?).await?;
+                guest.warm_up().await?;
+                for prepare in identity::of_rehearsal()? {
+                    guest.prepare(prepare).await?;
+                }
+                guest.sync().await?;
+                let id = LayerId::random().map_err(|error| system("no random numbers can be had", &error))?;
+                let disk = draft.disk_path();
+                draft.add_disk(&disk, id.as_str()).map_err(template_failed)?;
+            }
+        }
         self.timeline.step("warm");
         (self.tell)(Event::Phase(Phase::Save));
         guest.vm.save(draft, &key).await.map_err(|error| vmm_failed(&error))?;
@@ -189,155 +249,71 @@ impl<M: Vmm> Bringup<'_, M> {
         let timings = vm.timings();
         self.timeline.measured("vmm_spawn", timings.spawn);
         self.timeline.measured("vmm_ready", timings.qmp_ready);
-        self.greet(vm, patience).await
+        self.greet(vm, patience, None).await
     }
 
-    /// Waits for the agent's first word.
-    async fn greet(&mut self, mut vm: M::Vm, patience: Duration) -> Result<Guest<M::Vm>, Failure> {
+    /// Waits for the agent's first word; `takes_over` as for [`Self::fork`].
+    async fn greet(
+        &mut self,
+        mut vm: M::Vm,
+        patience: Duration,
+        takes_over: Option<u32>,
+    ) -> Result<Guest<M::Vm>, Failure> {
         (self.on_vmm)(vm.pid());
         let channels = vm
             .take_channels()
             .ok_or_else(|| failure(FailureCode::System, "the VM has no channels to its guest"))?;
-        let mut guest = Guest { vm, link: AgentLink::new(channels.control, channels.bulk) };
-        let nonce = u64::from_le_bytes(random()?);
+        let mut guest = Guest::new(vm, channels);
+        let nonce = u64::from_le_bytes(identity::random()?);
         let (vm, link) = (&mut guest.vm, &mut guest.link);
-        watched(vm, "answer", patience, link.hello(nonce)).await?;
+        watched(vm, "answer", patience, link.hello(nonce, takes_over)).await?;
         self.timeline.step("hello");
         Ok(guest)
     }
 
     fn machine(&self, disks: Vec<Disk>) -> Result<Machine, Failure> {
         let asked = &self.start.machine;
-        let shape = pyro_vmm::Shape::new(
-            accelerator(asked.accelerator),
-            u32::from(asked.vcpu_count),
-            asked.memory_mib,
-        )
-        .map_err(|error| system("the machine cannot be built", &error))?;
+        let shape = shape_of(asked)?;
         let (kernel, initrd) = (asked.kernel.to_path(), asked.initrd.to_path());
         Ok(Machine { shape, kernel, initrd, kernel_arguments: Vec::new(), disks })
     }
-
-    fn scratch_disk(&self, blank: &Path) -> Result<Disk, Failure> {
-        crate::room::check(&self.place.disks)?;
-        let overlay = self.place.scratch();
-        pyro_vmm::create_disposable_overlay(&overlay, blank_bytes(blank)?)
-            .map_err(|error| system("the VM's disk could not be made", &error))?;
-        disk(DISK_SCRATCH, Image::Overlay { overlay, backing: blank.to_owned() })
-    }
-
-    fn identity(&self) -> Result<agent::Prepare, Failure> {
-        let (hostname, machine_id, workspace) = match self.workspace {
-            Some(opened) => (opened.hostname.clone(), opened.machine_id(), opened.disk),
-            None => (self.start.vm_id.clone(), random_machine_id()?, WorkspaceDisk::Plain),
-        };
-        Ok(agent::Prepare { entropy: random()?, realtime_ns: realtime_ns(), hostname, machine_id, workspace })
-    }
 }
 
-impl<V: Vm> Guest<V> {
-    /// Asks the agent for something, within bounds.
-    async fn ask(
-        &mut self,
-        what: &str,
-        patience: Duration,
-        request: &agent::Request,
-        on_event: impl FnMut(agent::Event),
-    ) -> Result<agent::Reply, Failure> {
-        match watched(&mut self.vm, what, patience, self.link.request(request, on_event)).await? {
-            agent::Reply::Failed(error) => Err(agent_failed(&error)),
-            reply => Ok(reply),
-        }
+fn running<V>(guest: Guest<V>, continued: Continued) -> Up<V> {
+    Up::Running(Box::new(Running { guest, continued, on_disk: None }))
+}
+
+fn open_template(directory: &HostPath, key: &str) -> Result<Template, Failure> {
+    Template::open(&directory.to_path(), &parse_key(key)?).map_err(template_failed)
+}
+
+fn template_failed(error: TemplateError) -> Failure {
+    vmm_failed(&VmmError::Template(error))
+}
+
+/// An image of a memory cannot be made anew: what is wrong with it is not for who makes templates.
+fn of_memory(failure: Failure) -> Failure {
+    match failure.code {
+        FailureCode::TemplateUnusable => Failure { code: FailureCode::MemoryUnusable, ..failure },
+        _ => failure,
     }
 }
 
-/// Waits for the guest, but no longer than `patience`, and not beyond the VM's end.
-async fn watched<V: Vm, T>(
-    vm: &mut V,
-    what: &str,
-    patience: Duration,
-    work: impl Future<Output = Result<T, LinkError>>,
-) -> Result<T, Failure> {
-    let outcome = tokio::select! {
-        biased;
-        done = work => Some(done),
-        exit = vm.wait() => return Err(vm_ended(&exit, &vm.console_tail())),
-        () = tokio::time::sleep(patience) => None,
-    };
-    match outcome {
-        Some(Ok(value)) => Ok(value),
-        // A channel closes because the VM ends: how it ended says more.
-        Some(Err(error)) if error.is_end() => {
-            match tokio::time::timeout(Duration::from_secs(1), vm.wait()).await {
-                Ok(exit) => Err(vm_ended(&exit, &vm.console_tail())),
-                Err(_) => Err(link_failed(&error, &vm.console_tail())),
-            }
-        }
-        Some(Err(error)) => Err(link_failed(&error, &vm.console_tail())),
-        None => {
-            let console = vm.console_tail();
-            vm.kill().await;
-            Err(guest_silent(what, &console))
-        }
-    }
+/// Reads a key that came in an order.
+pub(crate) fn parse_key(text: &str) -> Result<TemplateKey, Failure> {
+    TemplateKey::parse(text).ok_or_else(|| failure(FailureCode::System, "the template's key is none"))
 }
 
-/// The disk of a workspace: everything on it that the guest was told is stored, is.
-fn workspace_disk(workspace: &Opened) -> Result<Disk, Failure> {
-    crate::room::check(&workspace.claim.place.directory)?;
-    let overlay = workspace.claim.place.disk();
-    if workspace.disk != WorkspaceDisk::Existing {
-        pyro_vmm::create_overlay(&overlay, blank_bytes(&workspace.blank)?)
-            .map_err(|error| system("the workspace's disk could not be made", &error))?;
-    }
-    let image = Image::Overlay { overlay, backing: workspace.blank.clone() };
-    Ok(Disk { flush: Flush::Honored, ..disk(DISK_SCRATCH, image)? })
-}
-
-fn blank_bytes(blank: &Path) -> Result<u64, Failure> {
-    let metadata =
-        std::fs::metadata(blank).map_err(|error| system("the blank disk cannot be used", &error))?;
-    Ok(metadata.len())
-}
-
-fn random_machine_id() -> Result<String, Failure> {
-    let bytes: [u8; 16] = random()?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn base_disk(path: &Path) -> Result<Disk, Failure> {
-    disk(DISK_BASE, Image::ReadOnly(path.to_owned()))
-}
-
-/// A disk that does not outlive its VM with anything acknowledged on it: what is kept is synced by its owner.
-fn disk(serial: &str, image: Image) -> Result<Disk, Failure> {
-    let serial = serial.parse().map_err(|error| system("the machine cannot be built", &error))?;
-    Ok(Disk { serial, image, flush: Flush::Ignored })
-}
-
-fn accelerator(asked: pyro_proto::shim::Accelerator) -> pyro_vmm::Accelerator {
-    match asked {
+/// Processor and memory as the VMM knows them.
+pub(crate) fn shape_of(machine: &pyro_proto::shim::Machine) -> Result<Shape, Failure> {
+    let accelerator = match machine.accelerator {
         pyro_proto::shim::Accelerator::Kvm => pyro_vmm::Accelerator::Kvm,
         pyro_proto::shim::Accelerator::Tcg => pyro_vmm::Accelerator::Tcg,
-    }
-}
-
-fn parse_key(text: &str) -> Result<TemplateKey, Failure> {
-    TemplateKey::parse(text).ok_or_else(|| failure(FailureCode::System, "the template's key is none"))
+    };
+    Shape::new(accelerator, u32::from(machine.vcpu_count), machine.memory_mib)
+        .map_err(|error| system("the machine cannot be built", &error))
 }
 
 fn out_of_turn(reply: &agent::Reply) -> Failure {
     failure(FailureCode::GuestFaulty, format!("the guest answered {reply:?} out of turn"))
-}
-
-fn random<const BYTES: usize>() -> Result<[u8; BYTES], Failure> {
-    let mut bytes = [0; BYTES];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|errno| system("no random numbers can be had", &std::io::Error::from(errno)))?;
-    Ok(bytes)
-}
-
-fn realtime_ns() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }

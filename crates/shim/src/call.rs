@@ -42,6 +42,32 @@ pub(crate) enum Work {
     },
     /// A tree that is moved.
     Transfer(Transfer),
+    /// The shim's own.
+    Internal(Internal),
+}
+
+/// What a shim asks of the guest for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Internal {
+    /// A step of a capture.
+    Capture(Step),
+    /// The time of day.
+    Clock,
+}
+
+/// What the guest does for a capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Write out what is not on the disk yet.
+    Sync,
+    /// The same, and write no more.
+    Freeze,
+    /// Write again.
+    Thaw,
+    /// Say no more.
+    Hold,
+    /// Speak again.
+    Release,
 }
 
 /// What kind of tree is moved.
@@ -112,15 +138,21 @@ impl Work {
         match self {
             Work::Exec { .. } => channel != Channel::Stdin,
             Work::Transfer(Transfer::Changes | Transfer::Export) => channel == Channel::Stdout,
-            Work::Transfer(Transfer::Seed | Transfer::Push) => false,
+            Work::Transfer(Transfer::Seed | Transfer::Push) | Work::Internal(_) => false,
         }
     }
 }
 
 impl Call {
-    fn new(owner: Owner, work: Work, takes_input: bool, deadline: Option<Instant>, now: Instant) -> Call {
+    fn new(
+        owner: Option<Owner>,
+        work: Work,
+        takes_input: bool,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> Call {
         Call {
-            owner: Some(owner),
+            owner,
             work,
             deadline,
             takes_input,
@@ -138,12 +170,41 @@ impl Call {
         takes_input: bool,
         deadline: Option<Instant>,
     ) -> Call {
-        Call::new(owner, Work::Exec { sequence, detached }, takes_input, deadline, Instant::now())
+        Call::new(Some(owner), Work::Exec { sequence, detached }, takes_input, deadline, Instant::now())
+    }
+
+    /// A command's call that another shim had open; `rooms` are what the guest may still send of its outputs, `None` of one
+    /// that has ended.
+    pub(crate) fn continued(
+        sequence: Option<u64>,
+        rooms: [Option<u32>; 2],
+        deadline: Option<Instant>,
+    ) -> Call {
+        let work = Work::Exec { sequence, detached: true };
+        let mut call = Call::new(None, work, false, deadline, Instant::now());
+        let [stdout, stderr] = rooms.map(|room| Outward {
+            window: ReceiveWindow::with_room(room.unwrap_or_default()),
+            ended: room.is_none(),
+        });
+        (call.stdout, call.stderr) = (stdout, stderr);
+        // The guest goes on to grant room for input that it had been sent before.
+        call.stdin = ReceiveWindow::with_room(0);
+        call
+    }
+
+    /// A call of the shim's own.
+    pub(crate) fn internal(work: Internal, deadline: Option<Instant>) -> Call {
+        Call::new(None, Work::Internal(work), false, deadline, Instant::now())
+    }
+
+    /// What the guest may still send of an output; `None` of one that has ended.
+    pub(crate) fn room(&mut self, channel: Channel) -> Option<u32> {
+        self.outward(channel).filter(|outward| !outward.ended).map(|outward| outward.window.room())
     }
 
     /// A transfer's call; its time runs once it flows.
     pub(crate) fn transfer(owner: Owner, transfer: Transfer) -> Call {
-        Call::new(owner, Work::Transfer(transfer), transfer.takes_input(), None, Instant::now())
+        Call::new(Some(owner), Work::Transfer(transfer), transfer.takes_input(), None, Instant::now())
     }
 
     /// Whether it is one whose client sends something.
@@ -185,7 +246,7 @@ impl Call {
         let ended = match self.work {
             Work::Exec { .. } => self.stdout.ended && self.stderr.ended,
             Work::Transfer(Transfer::Changes | Transfer::Export) => self.stdout.ended,
-            Work::Transfer(Transfer::Seed | Transfer::Push) => true,
+            Work::Transfer(Transfer::Seed | Transfer::Push) | Work::Internal(_) => true,
         };
         if ended { Ok(()) } else { Err(Breach::Unended) }
     }

@@ -75,6 +75,11 @@ impl Calls {
         orphans
     }
 
+    /// Every open call, by the agent's stream.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (StreamId, &mut Call)> {
+        self.by_agent.iter_mut().map(|(stream, call)| (*stream, call))
+    }
+
     /// Every owner of an open call.
     pub(crate) fn owners(&self) -> impl Iterator<Item = Owner> + '_ {
         self.by_client.keys().copied()
@@ -83,6 +88,13 @@ impl Calls {
     /// When the next call is due.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.by_agent.values().filter_map(|call| call.deadline).min()
+    }
+
+    /// The guest stood still for so long: it has that much more time for everything.
+    pub(crate) fn postpone(&mut self, standstill: Duration) {
+        for call in self.by_agent.values_mut() {
+            call.deadline = call.deadline.and_then(|due| due.checked_add(standstill));
+        }
     }
 
     /// Whether the guest has let a deadline pass; a call that its client holds up gets `recheck` more.
@@ -152,6 +164,17 @@ mod tests {
         assert_eq!(calls.next_deadline(), Some(now + recheck));
         calls.orphan(7);
         assert!(calls.is_overdue(now + recheck, recheck));
+    }
+
+    /// A guest is not blamed for the time in which it was not let run.
+    #[tokio::test]
+    async fn a_standstill_counts_for_nobody() {
+        let now = Instant::now();
+        let mut calls = Calls::default();
+        calls.open(StreamId(1), exec(7, Some(now)));
+        calls.postpone(Duration::from_secs(60));
+        assert!(!calls.is_overdue(now + Duration::from_secs(59), Duration::ZERO));
+        assert!(calls.is_overdue(now + Duration::from_secs(60), Duration::ZERO));
     }
 
     /// A push whose client sends nothing waits for it; once all is sent, it is the guest's turn.

@@ -9,10 +9,12 @@
 //! It relays calls with their streams renumbered, counts what the guest sends against what it was
 //! allowed, and decides when the VM's life is over. It never waits for a peer: what cannot be sent now is
 //! queued within a bound, and a peer that overruns a bound is dropped. (It waits for the VMM alone, within QMP's
-//! bound, when a client asks whether the VM is well.) The history of a workspace is written
+//! bound, when a client asks whether the VM is well, and while a snapshot is taken.) The history of a workspace is written
 //! in this task as well ([`crate::recorder`]).
 
+pub(crate) mod capture;
 mod commands;
+mod continued;
 mod from_clients;
 mod from_guest;
 mod transfers;
@@ -27,19 +29,27 @@ use pyro_vmm::Vm;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::call::{ClientId, Owner, Work};
+use crate::call::{ClientId, Internal, Owner, Work};
 use crate::calls::Calls;
 use crate::client::{Client, ClientEvent, reply};
+use crate::clock::HostClock;
+use crate::continued::Continued;
 use crate::failure::{failure, link_failed, vm_ended};
 use crate::followers::Followers;
+use crate::identity::realtime_ns;
+use crate::layers::Layers;
 use crate::lifetime::Lifetime;
-use crate::limits::{EXEC_STALLED_RECHECK, LAST_WORDS_SECONDS_MAX, VMM_GONE_SECONDS_MAX};
+use crate::limits::{
+    CLOCK_CHECK_SECONDS, EXEC_STALLED_RECHECK, HELD_BACK_BYTES_MAX, HOLD_SECONDS_MAX, LAST_WORDS_SECONDS_MAX,
+    VMM_GONE_SECONDS_MAX,
+};
 use crate::link::AgentLink;
 use crate::process::private_kib;
 use crate::recorder::Recorder;
 use crate::signals::Signals;
 use crate::turns::Turns;
 
+use capture::{Advanced, Capture};
 use transfers::Waiting;
 
 /// A VM that is up.
@@ -58,12 +68,22 @@ pub(crate) struct Driver<V> {
     pub(crate) clients: HashMap<ClientId, Client>,
     pub(crate) followers: Followers,
     pub(crate) transfers: Turns<Waiting>,
+    /// The snapshot that is being taken.
+    pub(crate) capture: Option<Capture>,
+    /// What waits for a guest that must not be spoken to for a moment.
+    pub(crate) held_back: Option<Vec<Frame>>,
+    pub(crate) clock: HostClock,
+    /// The workspace will be reset: what is not on its disk yet need not be.
+    pub(crate) discards: bool,
+    /// The guest's processors stand.
+    pub(crate) is_stopped: bool,
 }
 
 /// The workspace of a VM.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) recorder: Recorder,
+    pub(crate) layers: Layers,
     /// Whether it exists; before, it is to be seeded.
     pub(crate) is_ready: bool,
     /// Its seeding has begun.
@@ -75,12 +95,12 @@ pub(crate) struct Session {
 pub(crate) struct End<V> {
     pub(crate) vm: V,
     pub(crate) link: AgentLink,
-    /// Who asked for it and waits to hear that it is done.
-    pub(crate) stopper: Option<Owner>,
+    /// Who asked for it and waits to hear that it is done, and what they hear.
+    pub(crate) stopper: Option<(Owner, Reply)>,
     /// Why it is over.
     pub(crate) failure: Failure,
-    /// Whether the guest is well and may be asked to write its disk out.
-    pub(crate) is_well: bool,
+    /// Whether the guest is well, and has to be asked to write its disk out.
+    pub(crate) wants_disk: bool,
     /// Whether its workspace, if it has one, exists.
     pub(crate) is_ready: bool,
     /// Calls that are not answered yet: those of a workspace that will not be.
@@ -110,19 +130,40 @@ impl<V: Vm> Driver<V> {
         mut self,
         mut events: mpsc::Receiver<ClientEvent>,
         signals: &mut Signals,
+        continued: &Continued,
     ) -> End<V> {
         let mut stopper = None;
+        let taken_over = self.take_over(continued);
+        let mut clock_due = Instant::now() + CLOCK_CHECK_SECONDS;
         let over = loop {
+            if let Err(Fault::Guest(failure)) = taken_over {
+                break Over::Failed(failure);
+            }
             let due = earliest(self.calls.next_deadline(), self.lifetime.due(self.is_busy()));
             let step = tokio::select! {
+                () = std::future::ready(()), if self.has_step_due() => match self.advance().await {
+                    Ok(Advanced::On) => Ok(()),
+                    Ok(Advanced::Paused(owner, captured)) => {
+                        stopper = Some((owner, Reply::Paused(captured)));
+                        self.discards = true;
+                        break Over::Asked(paused());
+                    }
+                    Err(fault) => Err(fault),
+                },
+                () = signals.next() => break Over::Asked(stopped()),
+                () = Self::job(&mut self.capture) => Ok(()),
+                () = sleep_until(clock_due), if self.held_back.is_none() => {
+                    clock_due = Instant::now() + CLOCK_CHECK_SECONDS;
+                    self.check_clock()
+                }
                 frame = self.link.next() => self.on_guest(frame),
-                Some(event) = events.recv() => {
+                Some(event) = events.recv(), if self.held_back.is_none() => {
                     if event.asks_for_status() && self.vm.status().await.is_err() {
                         break Over::Failed(self.vmm_died().await);
                     }
                     match self.on_client(event) {
                         Ok(Some(asked)) => {
-                            stopper = Some(asked);
+                            stopper = Some((asked, Reply::Stopped));
                             break Over::Asked(stopped());
                         }
                         Ok(None) => Ok(()),
@@ -133,11 +174,11 @@ impl<V: Vm> Driver<V> {
                     self.last_words().await;
                     break Over::Failed(vm_ended(&exit, &self.vm.console_tail()));
                 }
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => match self.on_time() {
+                // A guest that stands is late for nothing.
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && !self.is_stopped => match self.on_time() {
                     Some(over) => break over,
                     None => Ok(()),
                 },
-                () = signals.next() => break Over::Asked(stopped()),
             };
             match step {
                 Ok(()) => {}
@@ -146,10 +187,13 @@ impl<V: Vm> Driver<V> {
                 Err(Fault::Guest(failure)) => break Over::Failed(failure),
             }
         };
-        let (failure, is_well) = match over {
-            Over::Asked(failure) => (failure, true),
+        let (failure, wants_disk) = match over {
+            Over::Asked(failure) => (failure, !self.discards),
             Over::Failed(failure) => (self.explain(failure).await, false),
         };
+        if wants_disk {
+            self.let_go_on().await;
+        }
         let is_ready = self.session.as_ref().is_none_or(|session| session.is_ready);
         let mut unanswered = self.end_calls(&failure);
         if is_ready {
@@ -159,7 +203,7 @@ impl<V: Vm> Driver<V> {
             }
         }
         let (vm, link, clients) = (self.vm, self.link, self.clients);
-        End { vm, link, stopper, failure, is_well, is_ready, unanswered, clients }
+        End { vm, link, stopper, failure, wants_disk, is_ready, unanswered, clients }
     }
 
     /// Hands on what the guest sent before the VM ended.
@@ -197,7 +241,33 @@ impl<V: Vm> Driver<V> {
     /// Whether somebody uses the VM now.
     fn is_busy(&self) -> bool {
         let unready = self.session.as_ref().is_some_and(|session| !session.is_ready);
-        unready || self.open_count() > 0
+        unready || self.capture.is_some() || self.open_count() > 0
+    }
+
+    /// A guest that is in the middle of a snapshot can write its disk out only once it goes on.
+    async fn let_go_on(&mut self) {
+        if self.is_stopped && self.vm.resume().await.is_err() {
+            return;
+        }
+        let held_back = self.held_back.take();
+        for request in [agent::Request::Release, agent::Request::Thaw] {
+            if self.capture.is_some() {
+                // One of them is refused, and nobody waits for either.
+                let _ = self.ask_internally(Internal::Clock, &request, HOLD_SECONDS_MAX);
+            }
+        }
+        for frame in held_back.into_iter().flatten() {
+            let _ = self.tell_guest(frame);
+        }
+    }
+
+    /// Tells the guest the time where the host's clock has jumped.
+    fn check_clock(&mut self) -> Result<(), Fault> {
+        if !self.clock.has_jumped() {
+            return Ok(());
+        }
+        let request = agent::Request::SetClock { realtime_ns: realtime_ns() };
+        self.ask_internally(Internal::Clock, &request, HOLD_SECONDS_MAX)
     }
 
     fn open_count(&self) -> usize {
@@ -233,13 +303,13 @@ impl<V: Vm> Driver<V> {
             let goes_on = matches!(call.work, Work::Exec { detached: true, .. });
             // A guest that cannot even be told is found out by its next frame or deadline.
             if !goes_on && let Ok(payload) = encode(&agent::Input::Kill) {
-                let _ = self.link.send(Frame { stream, kind: Kind::Input, payload });
+                let _ = self.tell_guest(Frame { stream, kind: Kind::Input, payload });
             }
             // Nobody grants room any more: without this, output that waits for some would keep the end away.
             for channel in [Channel::Stdout, Channel::Stderr] {
                 let grant = self.calls.of_agent(stream).and_then(|call| call.window(channel).refill());
                 if let Some(grant) = grant {
-                    let _ = self.link.send(Frame::credit(stream, channel, grant));
+                    let _ = self.tell_guest(Frame::credit(stream, channel, grant));
                 }
             }
         }
@@ -251,8 +321,9 @@ impl<V: Vm> Driver<V> {
         if let Some(session) = &mut self.session {
             session.recorder.lose_all(failure);
         }
-        let waiting = self.transfers.waiting().map(|waiting| waiting.owner);
-        self.calls.owners().chain(self.followers.owners()).chain(waiting).collect()
+        let waiting = self.transfers.waiting().filter_map(Waiting::owner);
+        let captured = self.capture.as_ref().and_then(|capture| capture.owner);
+        self.calls.owners().chain(self.followers.owners()).chain(waiting).chain(captured).collect()
     }
 
     fn status(&self) -> Status {
@@ -291,13 +362,30 @@ impl<V: Vm> Driver<V> {
         result
     }
 
-    fn to_guest(&self, frame: Frame) -> Result<(), Fault> {
+    fn tell_guest(&mut self, frame: Frame) -> Result<(), Fault> {
+        if let Some(held_back) = &mut self.held_back {
+            // Windows keep honest traffic far below.
+            let bytes: usize = held_back.iter().map(Frame::wire_bytes).sum();
+            if bytes > HELD_BACK_BYTES_MAX {
+                return Err(Fault::Guest(failure(FailureCode::GuestSilent, "the guest takes nothing")));
+            }
+            held_back.push(frame);
+            return Ok(());
+        }
         self.link.send(frame).map_err(|error| Fault::Guest(link_failed(&error, &self.vm.console_tail())))
     }
 }
 
 fn refused(why: &str) -> Reply {
     Reply::Failed(Failure { code: FailureCode::Refused, message: why.to_owned(), console: Vec::new() })
+}
+
+fn paused() -> Failure {
+    Failure {
+        code: FailureCode::Stopped,
+        message: "the workspace was paused".to_owned(),
+        console: Vec::new(),
+    }
 }
 
 fn stopped() -> Failure {

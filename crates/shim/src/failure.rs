@@ -83,6 +83,11 @@ pub(crate) fn record_failed(error: &RecordError) -> Failure {
         RecordError::Store(error) => return system("the state cannot be used", error),
         RecordError::NameTaken(_) => FailureCode::NameTaken,
         RecordError::Gone(_) => FailureCode::WorkspaceGone,
+        RecordError::SnapshotTaken(_) => FailureCode::SnapshotTaken,
+        RecordError::SnapshotUnknown(_) => FailureCode::SnapshotUnknown,
+        RecordError::LayersTooMany(_) => FailureCode::LayersTooMany,
+        RecordError::LayerUnknown(_) => FailureCode::LayerDamaged,
+        _ => FailureCode::Refused,
     };
     failure(code, chain(error))
 }

@@ -1,4 +1,7 @@
-//! A shim's life: take the order, bring the VM up, drive it, leave nothing behind.
+//! A shim's life: take the order, bring the VM up, wait to be taken if it is a parked one, drive it, leave nothing
+//! behind.
+
+mod park;
 
 use std::collections::HashMap;
 use std::io;
@@ -14,14 +17,17 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::bringup::{Bringup, Guest, Up};
+use crate::bringup::{Bringup, Running, Up};
 use crate::call::ClientId;
 use crate::calls::Calls;
 use crate::client::{ClientEvent, Connection, event, reply};
+use crate::clock::HostClock;
 use crate::driver::{Driver, End, Session};
-use crate::failure::failure;
+use crate::failure::{failure, system};
 use crate::followers::Followers;
+use crate::guest::Guest;
 use crate::held::Held;
+use crate::layers::Layers;
 use crate::lifetime::Lifetime;
 use crate::limits::{
     CLIENTS_MAX, DRIVER_QUEUE_FRAMES, FILE_BYTES_MAX, FLUSH_SECONDS_MAX, TASKS_MAX, VMM_GONE_SECONDS_MAX,
@@ -108,7 +114,7 @@ async fn supervise<M: Vmm>(vmm: M, connection: Connection, order: &Order, signal
     let claimed = tokio::select! {
         held = Held::claim(start) => held,
         // A workspace may be waited for, but not for a client that is gone.
-        _ = connection.frames.next() => Err(failure(FailureCode::Stopped, "the client left")),
+        () = left(&mut connection, start) => Err(failure(FailureCode::Stopped, "the client left")),
         () = signals.next() => Err(failure(FailureCode::Stopped, "the supervisor was told to end")),
     };
     let mut held = match claimed {
@@ -131,23 +137,74 @@ async fn supervise<M: Vmm>(vmm: M, connection: Connection, order: &Order, signal
             }
             connection.client.flush(FLUSH_SECONDS_MAX).await;
         }
-        Ok(Up::Running(guest)) => {
-            let mut guest = *guest;
-            let listener = match held.open_door() {
-                Ok(listener) => listener,
-                Err(failure) => {
-                    guest.vm.kill().await;
-                    let _ = held.release();
-                    return refuse(connection, stream, failure).await;
-                }
-            };
-            let answer = Reply::Started(order.started(timeline, 0));
-            if let Some(frame) = reply(stream, &answer) {
-                let _ = connection.client.outbox.send(frame);
+        Ok(Up::Running(running)) => match start.purpose {
+            Purpose::Park { .. } => park::park(*running, order, held, signals).await,
+            _ => {
+                let mut running = running;
+                let answered = match settle_new(&mut running.guest, &held).await {
+                    Ok(()) => held.open_door(),
+                    Err(failure) => Err(failure),
+                };
+                timeline.step("announce");
+                let visit = Visit { connection, stream, start, born, timeline };
+                open(*running, visit, order, (held, answered), signals).await;
             }
-            drive(guest, (connection, listener), start, born, held, signals).await;
-        }
+        },
     }
+}
+
+/// Who a VM is for, once it is there.
+struct Visit<'a> {
+    connection: Connection,
+    stream: StreamId,
+    start: &'a Start,
+    born: Instant,
+    timeline: Timeline,
+}
+
+/// Answers the order, and drives the VM.
+async fn open<V: Vm>(
+    mut running: Running<V>,
+    visit: Visit<'_>,
+    order: &Order,
+    (held, door): (Held, Result<Option<UnixListener>, Failure>),
+    signals: &mut Signals,
+) {
+    let Visit { connection, stream, start, born, timeline } = visit;
+    let listener = match door {
+        Ok(listener) => listener,
+        Err(failure) => {
+            running.guest.vm.kill().await;
+            let _ = held.release();
+            return refuse(connection, stream, failure).await;
+        }
+    };
+    if let Some(frame) = reply(stream, &Reply::Started(order.started(timeline, 0))) {
+        let _ = connection.client.outbox.send(frame);
+    }
+    drive(running, (connection, listener), start, born, held, signals).await;
+}
+
+/// What makes a new workspace one is on the disk, its file included, before anybody is told.
+async fn settle_new<V: Vm>(guest: &mut Guest<V>, held: &Held) -> Result<(), Failure> {
+    if !held.wants_sync() {
+        return Ok(());
+    }
+    guest.sync().await?;
+    let Some(layers) = held.workspace.as_ref().and_then(|workspace| workspace.head.parent()) else {
+        return Ok(());
+    };
+    let synced = std::fs::File::open(layers).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| system("the workspace's disk cannot be stored", &error))
+}
+
+/// Waits until a client that starts something leaves, which calls it off. Nobody waits for a VM to be parked. Nothing
+/// is sent before the answer to `Start`: a frame now is a mistake, and the end is the end.
+async fn left(connection: &mut Connection, start: &Start) {
+    if matches!(start.purpose, Purpose::Park { .. }) {
+        return std::future::pending().await;
+    }
+    let _ = connection.frames.next().await;
 }
 
 /// Brings the VM up, unless the starter leaves or this process is told to end.
@@ -171,8 +228,7 @@ async fn bring_up<M: Vmm>(
     let bringup = Bringup { vmm, start, place, workspace, timeline, tell: &mut tell, on_vmm: &mut on_vmm };
     let called_off = tokio::select! {
         up = bringup.run() => return up,
-        // Nothing is sent before the answer to `Start`: a frame now is a mistake, and the end is the end.
-        _ = connection.frames.next() => failure(FailureCode::Stopped, "the client left"),
+        () = left(connection, start) => failure(FailureCode::Stopped, "the client left"),
         () = signals.next() => failure(FailureCode::Stopped, "the supervisor was told to end"),
     };
     // Dropping the work has killed its VMM; nothing is removed before that is gone.
@@ -182,13 +238,14 @@ async fn bring_up<M: Vmm>(
 
 /// Drives a VM that is up until its end, then leaves nothing of it but its workspace.
 async fn drive<V: Vm>(
-    guest: Guest<V>,
+    running: Running<V>,
     (connection, listener): (Connection, Option<UnixListener>),
     start: &Start,
     born: Instant,
     mut held: Held,
     signals: &mut Signals,
 ) {
+    let Running { guest, continued, .. } = running;
     let (events, queue) = mpsc::channel(DRIVER_QUEUE_FRAMES);
     tokio::spawn(connection.pump(STARTER, events.clone()));
     let welcoming = listener.map(|listener| tokio::spawn(welcome(listener, events)));
@@ -198,6 +255,7 @@ async fn drive<V: Vm>(
             workspace.claim.id.clone(),
             workspace.claim.place.clone(),
         ),
+        layers: Layers::new(&held, workspace, &start.machine),
         is_ready: workspace.is_ready,
         is_seeding: false,
     });
@@ -216,14 +274,19 @@ async fn drive<V: Vm>(
         clients: HashMap::new(),
         followers: Followers::default(),
         transfers: Turns::default(),
+        capture: None,
+        held_back: None,
+        clock: HostClock::now(),
+        discards: false,
+        is_stopped: false,
     };
-    let mut end = driver.run(queue, signals).await;
+    let mut end = driver.run(queue, signals, &continued).await;
     // Who comes now finds no VM, and starts one.
     let _ = std::fs::remove_file(held.claim.place.socket());
     welcoming.inspect(|task| task.abort());
     if let Some(workspace) = held.workspace.as_mut() {
         workspace.is_ready = end.is_ready;
-        if end.is_ready && end.is_well {
+        if end.is_ready && end.wants_disk {
             settle(&mut end.vm, &mut end.link).await;
         }
     }
@@ -245,8 +308,8 @@ fn lifetime(start: &Start, born: Instant) -> Lifetime {
 }
 
 fn farewell<V>(end: &mut End<V>, released: Result<(), Failure>) {
-    let stopped = end.stopper.map(|owner| match released {
-        Ok(()) => (owner, Reply::Stopped),
+    let stopped = end.stopper.take().map(|(owner, answer)| match released {
+        Ok(()) => (owner, answer),
         Err(failure) => (owner, Reply::Failed(failure)),
     });
     let failed = Reply::Failed(end.failure.clone());

@@ -39,8 +39,8 @@ pub const CLIENT_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Frames of clients waiting for the driver; a client beyond that waits in its socket.
 pub const DRIVER_QUEUE_FRAMES: usize = 64;
 
-/// Calls of clients open at once; one is left at the agent for the shim's own.
-pub const CALLS_OPEN_MAX: usize = pyro_proto::limits::CALLS_MAX - 1;
+/// Calls of clients open at once; two are left at the agent for the shim's own: a step of a snapshot, and the time.
+pub const CALLS_OPEN_MAX: usize = pyro_proto::limits::CALLS_MAX - 2;
 
 /// Clients at once.
 pub const CLIENTS_MAX: usize = 64;
@@ -87,3 +87,39 @@ pub const WORKSPACE_WAIT_SECONDS_MAX: Duration = Duration::from_secs(70);
 
 /// How often it is looked whether it has let go.
 pub const WORKSPACE_POLL: Duration = Duration::from_millis(10);
+
+/// The command that warms a guest up runs no longer than this; it does nothing.
+pub const WARM_UP_MS_MAX: u64 = 30_000;
+
+/// A host's clock that is off by more than so much from where it was has jumped: more than a slow read of two clocks.
+pub const CLOCK_JUMP_MS_MAX: i128 = 50;
+
+/// How often an idle VM's host is asked whether its clock has jumped.
+pub const CLOCK_CHECK_SECONDS: Duration = Duration::from_secs(30);
+
+/// A parked VM that somebody took, and who then does not come, is given up after this.
+pub const CLAIMED_SECONDS_MAX: Duration = Duration::from_secs(10);
+
+/// A guest that is to fall silent does within this; what it has to say first may be long.
+pub const HOLD_SECONDS_MAX: Duration = Duration::from_secs(20);
+
+/// Layers that a workspace's disk may have before it takes no further snapshot: each is a file that QEMU holds open.
+pub const LAYERS_MAX: usize = 60;
+
+/// Bytes that wait for a guest that must not be spoken to for a moment.
+pub const HELD_BACK_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Length of one command in what is kept of those in an image of a guest's memory.
+pub const CONTINUED_COMMAND_BYTES_MAX: usize = 4 * 1024;
+
+/// Length of what is kept of all of them: as many as there are calls, and JSON makes up to six bytes of one.
+pub const CONTINUED_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// What a frame of no bytes takes in memory.
+pub const FRAME_OVERHEAD_BYTES: usize = 64;
+
+/// How often a parked VM looks whether somebody has taken its ticket.
+pub const CLAIM_POLL: Duration = Duration::from_secs(1);
+
+/// A parked guest that does not answer its claimer within this is given up: a fork is quicker.
+pub const CLAIMED_PREPARE_SECONDS_MAX: Duration = Duration::from_secs(4);

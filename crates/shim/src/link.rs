@@ -1,12 +1,14 @@
 //! The host's end of a guest's two lanes. Everything that comes from here is hostile.
 
+use std::collections::VecDeque;
+
 use pyro_channel::{FrameReader, Outbox, OutboxError, ReadError, outbox};
 use pyro_proto::hello::{Hello, HelloError};
 use pyro_proto::{Frame, Kind, Lane, PayloadError, StreamId, agent, decode, encode};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 
-use crate::limits::AGENT_QUEUE_BYTES_MAX;
+use crate::limits::{AGENT_QUEUE_BYTES_MAX, FRAME_OVERHEAD_BYTES, HELD_BACK_BYTES_MAX};
 
 /// Frames to and from the agent of one guest.
 #[derive(Debug)]
@@ -19,6 +21,10 @@ pub(crate) struct AgentLink {
     control_ended: bool,
     bulk_ended: bool,
     streams: u32,
+    /// What commands that were taken over have said while the shim spoke for itself.
+    early: VecDeque<Frame>,
+    early_bytes: usize,
+    takes_over: bool,
 }
 
 /// Why the guest can no longer be talked to.
@@ -42,6 +48,9 @@ pub(crate) enum LinkError {
     /// A frame that makes no sense now.
     #[error("the guest sent a {0:?} frame out of turn")]
     OutOfTurn(Kind),
+    /// It was to go on and has started over.
+    #[error("the guest has ended the commands that were to go on")]
+    StartedOver,
     /// It does not take what it is sent.
     #[error("the guest does not take what it is sent")]
     Stalled(#[from] OutboxError),
@@ -73,6 +82,9 @@ impl AgentLink {
             control_ended: false,
             bulk_ended: false,
             streams: 0,
+            early: VecDeque::new(),
+            early_bytes: 0,
+            takes_over: false,
         }
     }
 
@@ -85,6 +97,21 @@ impl AgentLink {
     /// The next frame of either lane; [`LinkError::Closed`] once both have ended. May be dropped at any await
     /// without losing one.
     pub(crate) async fn next(&mut self) -> Result<Frame, LinkError> {
+        match self.early.pop_front() {
+            Some(frame) => {
+                self.early_bytes = self.early_bytes.saturating_sub(frame.wire_bytes() + FRAME_OVERHEAD_BYTES);
+                Ok(frame)
+            }
+            None => self.read().await,
+        }
+    }
+
+    /// The highest stream id that the guest was told.
+    pub(crate) fn last_stream(&self) -> u32 {
+        self.streams
+    }
+
+    async fn read(&mut self) -> Result<Frame, LinkError> {
         while !(self.control_ended && self.bulk_ended) {
             let (frame, lane) = tokio::select! {
                 biased;
@@ -110,19 +137,35 @@ impl AgentLink {
         Ok(lane.send(frame)?)
     }
 
-    /// Greets the agent; after a fork this is what tells it that it is another one now.
-    pub(crate) async fn hello(&mut self, nonce: u64) -> Result<(), LinkError> {
-        let payload = encode(&Hello::new(nonce))?;
+    /// Greets the agent; after a fork this is what tells it that it is another one now. In a copy of a guest that was
+    /// spoken to before, `takes_over` is the last stream that it knows: its calls go on.
+    pub(crate) async fn hello(&mut self, nonce: u64, takes_over: Option<u32>) -> Result<(), LinkError> {
+        let hello = match takes_over {
+            Some(last) => {
+                self.streams = last;
+                self.takes_over = true;
+                Hello::continuing(nonce)
+            }
+            None => Hello::new(nonce),
+        };
+        let payload = encode(&hello)?;
         self.send(Frame { stream: StreamId::CONNECTION, kind: Kind::Hello, payload })?;
-        let answer = self.next().await?;
-        if answer.kind != Kind::Hello {
-            return Err(LinkError::OutOfTurn(answer.kind));
+        let answer = loop {
+            let frame = self.read().await?;
+            match frame.kind {
+                Kind::Hello => break frame,
+                _ => self.keep(frame)?,
+            }
+        };
+        let answer = decode::<Hello>(&answer.payload)?;
+        answer.check_answer(nonce)?;
+        if takes_over.is_some() && !answer.continues {
+            return Err(LinkError::StartedOver);
         }
-        decode::<Hello>(&answer.payload)?.check_answer(nonce)?;
         Ok(())
     }
 
-    /// Makes a call that has no data, while no other is open.
+    /// Makes a call that has no data, while no other is open but those that were taken over.
     pub(crate) async fn request(
         &mut self,
         request: &agent::Request,
@@ -131,13 +174,25 @@ impl AgentLink {
         let stream = self.next_stream();
         self.send(Frame { stream, kind: Kind::Open, payload: encode(request)? })?;
         loop {
-            let frame = self.next().await?;
+            let frame = self.read().await?;
             match frame.kind {
-                Kind::Event if frame.stream == stream => on_event(decode(&frame.payload)?),
-                Kind::Reply if frame.stream == stream => return Ok(decode(&frame.payload)?),
+                _ if frame.stream != stream => self.keep(frame)?,
+                Kind::Event => on_event(decode(&frame.payload)?),
+                Kind::Reply => return Ok(decode(&frame.payload)?),
+                Kind::Eof => {} // of a command that says nothing
                 other => return Err(LinkError::OutOfTurn(other)),
             }
         }
+    }
+
+    /// Keeps what a command that was taken over says, for who will relay it; from any other guest it is out of turn.
+    fn keep(&mut self, frame: Frame) -> Result<(), LinkError> {
+        self.early_bytes += frame.wire_bytes() + FRAME_OVERHEAD_BYTES;
+        if !self.takes_over || self.early_bytes > HELD_BACK_BYTES_MAX {
+            return Err(LinkError::OutOfTurn(frame.kind));
+        }
+        self.early.push_back(frame);
+        Ok(())
     }
 }
 

@@ -74,7 +74,6 @@ impl Recorder {
 
     /// Records a command that is about to run; gives its number.
     pub(crate) fn begin(&mut self, command: &agent::Exec, detached: bool) -> Result<u64, Failure> {
-        self.save_ends().map_err(|error| system("the history cannot be written", &error))?;
         let lossy = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
         let exec = NewExec {
             command: command.argv.iter().map(lossy).collect(),
@@ -82,7 +81,13 @@ impl Recorder {
             user: command.user.clone(),
             detached,
         };
-        let sequence = self.store.begin_exec(&self.id, &exec).map_err(|error| record_failed(&error))?;
+        self.begin_exec(&exec)
+    }
+
+    /// The same for a command that runs already, as a copy of another workspace's or from before a pause.
+    pub(crate) fn begin_exec(&mut self, exec: &NewExec) -> Result<u64, Failure> {
+        self.save_ends().map_err(|error| system("the history cannot be written", &error))?;
+        let sequence = self.store.begin_exec(&self.id, exec).map_err(|error| record_failed(&error))?;
         self.prune(sequence);
         let tape = |stream| {
             OutputWriter::create(&self.place.output(sequence, stream))
@@ -152,6 +157,11 @@ impl Recorder {
         Ok(Some(Source { stdout, stderr, ended }))
     }
 
+    /// How a command is recorded.
+    pub(crate) fn exec(&self, sequence: u64) -> Option<NewExec> {
+        self.store.exec(&self.id, sequence).ok().flatten().map(|record| record.exec)
+    }
+
     /// The workspace was used, and perhaps changed.
     pub(crate) fn touch(&self, is_changed: bool) {
         // Only what lists show of it, and when deletion asks; the next use says it again.
@@ -211,6 +221,11 @@ impl Tape {
             self.writer = None;
         }
     }
+}
+
+/// A command whose record is gone.
+pub(crate) fn unknown_exec() -> NewExec {
+    NewExec { command: Vec::new(), directory: DIRECTORY_DEFAULT.to_owned(), user: None, detached: true }
 }
 
 /// What cannot be removed now is removed when the workspace is started again.

@@ -1,13 +1,15 @@
 //! The workspace that a VM is started for: made or claimed before there is a VM, and what is known of it
 //! while there is one.
 
+mod making;
+
 use std::path::PathBuf;
 
 use pyro_proto::agent::WorkspaceDisk;
 use pyro_proto::shim::{self, Failure, FailureCode, Start, WorkspaceOrder};
 use pyro_store::{
-    ClaimError, Directories, ImageKey, KeptImage, Labels, NewWorkspace, Seed, SeedKind, Store,
-    WorkspaceClaim, WorkspaceId, WorkspaceName,
+    ClaimError, Directories, FileLock, KeptImage, LayerId, NewWorkspace, SnapshotName, Store, WorkspaceClaim,
+    WorkspaceId, WorkspaceRecord,
 };
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
@@ -25,10 +27,78 @@ pub(crate) struct Opened {
     pub(crate) base: PathBuf,
     /// The kept blank disk.
     pub(crate) blank: PathBuf,
-    /// What the agent has to do with the disk.
-    pub(crate) disk: WorkspaceDisk,
+    /// The layers on it that are not written any more, lowest first.
+    pub(crate) layers: Vec<PathBuf>,
+    /// The layer that is written.
+    pub(crate) head: PathBuf,
+    /// Where its VM comes from.
+    pub(crate) coming: Coming,
     /// Whether it exists for others; one that does not goes with this shim.
     pub(crate) is_ready: bool,
+    /// Until the VM is up, keeps those away who merge layers, or remove some that no record knows.
+    pub(crate) birth: Option<FileLock>,
+}
+
+/// Where the VM of a workspace comes from, and so what is to be recorded once it is there.
+#[derive(Debug)]
+pub(crate) enum Coming {
+    /// The workspace is made, and its baseline is empty.
+    Empty,
+    /// It is made, and its baseline is still to come.
+    Unseeded,
+    /// It is made, as a copy of another one.
+    Forked {
+        /// Of a running one, with its memory.
+        memory: bool,
+    },
+    /// It was stopped.
+    Stopped,
+    /// It was paused, and goes on.
+    Paused,
+    /// It is set back to a layer of its own past.
+    Reset(Box<Reset>),
+}
+
+/// A workspace that is set back.
+#[derive(Debug)]
+pub(crate) struct Reset {
+    /// The layer that is written from now on, which has no record yet,
+    pub(crate) head: LayerId,
+    /// and the one below, which is the snapshot.
+    pub(crate) parent: LayerId,
+    memory: bool,
+}
+
+impl Coming {
+    /// What the agent has to do with the disk.
+    pub(crate) fn disk(&self) -> WorkspaceDisk {
+        match self {
+            Coming::Empty => WorkspaceDisk::Empty,
+            Coming::Unseeded => WorkspaceDisk::Unseeded,
+            _ => WorkspaceDisk::Existing,
+        }
+    }
+
+    /// Whether the guest's memory comes from an image of its own.
+    pub(crate) fn has_memory(&self) -> bool {
+        match self {
+            Coming::Forked { memory } => *memory,
+            Coming::Reset(reset) => reset.memory,
+            Coming::Paused => true,
+            Coming::Empty | Coming::Unseeded | Coming::Stopped => false,
+        }
+    }
+
+    /// Whether there may be two of this memory, one of which goes on elsewhere, or went on before.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.has_memory() && !matches!(self, Coming::Paused)
+    }
+
+    /// Whether the layer that is written is a new one. A paused workspace has one that nobody has written to
+    /// for good.
+    pub(crate) fn makes_head(&self) -> bool {
+        !matches!(self, Coming::Stopped)
+    }
 }
 
 impl Opened {
@@ -39,10 +109,14 @@ impl Opened {
         start: &Start,
         order: &shim::Workspace,
     ) -> Result<Opened, Failure> {
-        let id = WorkspaceId::parse(&order.id).map_err(|error| system("the order makes no sense", &error))?;
+        let id = WorkspaceId::parse(&order.id).map_err(|error| nonsense(&error))?;
         match &order.order {
-            WorkspaceOrder::Create(new) => create(store, directories, start, id, new),
-            WorkspaceOrder::Open => open(store, directories, &id).await,
+            WorkspaceOrder::Create(new) => making::create(store, directories, start, order, (id, new)),
+            WorkspaceOrder::Fork(fork) => making::fork(store, directories, start, order, (id, fork)),
+            WorkspaceOrder::Open => open(store, directories, &id, order.memory).await,
+            WorkspaceOrder::Reset { snapshot } => {
+                reset(store, directories, &id, snapshot, order.memory).await
+            }
         }
     }
 
@@ -53,72 +127,108 @@ impl Opened {
     }
 }
 
-fn create(
+async fn open(
     store: &Store,
     directories: &Directories,
-    start: &Start,
-    id: WorkspaceId,
-    new: &shim::NewWorkspace,
+    id: &WorkspaceId,
+    memory: bool,
 ) -> Result<Opened, Failure> {
-    let nonsense = |error: &(dyn std::error::Error + 'static)| system("the order makes no sense", error);
-    let key = |text: &str| ImageKey::parse(text).map_err(|error| nonsense(&error));
-    let name = new.name.as_deref().map(WorkspaceName::parse).transpose().map_err(|error| nonsense(&error))?;
-    let labels = new.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    let seed = new.seed.as_ref().map(|seed| {
-        let kind = SeedKind::parse(&seed.kind)
-            .ok_or_else(|| failure(FailureCode::System, "the order names no kind of seed"))?;
-        Ok::<_, Failure>(Seed { kind, path: seed.path.to_path() })
-    });
-    let workspace = NewWorkspace {
-        id,
-        name,
-        labels: Labels::parse(labels).map_err(|error| nonsense(&error))?,
-        environment: start.environment.clone(),
-        base_digest: key(&new.base_digest)?,
-        blank_recipe: key(&new.blank_recipe)?,
-        accelerator: start.machine.accelerator.as_str().to_owned(),
-        vcpu_count: start.machine.vcpu_count,
-        memory_mib: start.machine.memory_mib,
-        ttl_seconds: start.ttl_seconds,
-        seed: seed.transpose()?,
+    let claim = claim(store, directories, id).await?;
+    let birth = birth_lock(directories)?;
+    let record = record(store, id)?;
+    // Whoever asks has looked before; between two who ask at once, the lock on starting decides.
+    let coming = match (memory, &record.paused) {
+        (false, None) => Coming::Stopped,
+        (true, Some(_)) => Coming::Paused,
+        (false, Some(_)) => return Err(failure(FailureCode::Refused, "the workspace is paused")),
+        (true, None) => return Err(failure(FailureCode::Refused, "the workspace is not paused")),
     };
-    let claim = store
-        .create_workspace(directories, &workspace, &new.base.to_path(), &new.blank.to_path())
-        .map_err(|error| claim_failed(&error))?;
-    let disk = if workspace.seed.is_some() { WorkspaceDisk::Unseeded } else { WorkspaceDisk::Empty };
-    Ok(opened(directories, claim, &workspace, disk))
+    let mut chain = chain(store, &record.head)?;
+    let head = chain.pop().unwrap_or_else(|| record.head.clone());
+    Ok(opened(directories, (claim, birth), &record.workspace, (chain, &head), coming))
 }
 
-async fn open(store: &Store, directories: &Directories, id: &WorkspaceId) -> Result<Opened, Failure> {
-    // A shim that is ending writes the guest's disk out and then lets go.
+async fn reset(
+    store: &Store,
+    directories: &Directories,
+    id: &WorkspaceId,
+    snapshot: &str,
+    memory: bool,
+) -> Result<Opened, Failure> {
+    let name = SnapshotName::parse(snapshot).map_err(|error| nonsense(&error))?;
+    let claim = claim(store, directories, id).await?;
+    let birth = birth_lock(directories)?;
+    let record = record(store, id)?;
+    let found = store.snapshot(id, &name).map_err(|error| system("the state cannot be used", &error))?;
+    let unknown = || failure(FailureCode::SnapshotUnknown, format!("there is no snapshot `{snapshot}`"));
+    let found = found.ok_or_else(unknown)?;
+    if memory && !found.has_memory {
+        return Err(failure(FailureCode::Refused, format!("the snapshot `{snapshot}` has no memory")));
+    }
+    let head = new_layer_id()?;
+    let chain = chain(store, &found.layer)?;
+    let coming = Coming::Reset(Box::new(Reset { head: head.clone(), parent: found.layer, memory }));
+    Ok(opened(directories, (claim, birth), &record.workspace, (chain, &head), coming))
+}
+
+/// To be held from the moment at which layers are looked up until all of them are open.
+fn birth_lock(directories: &Directories) -> Result<FileLock, Failure> {
+    pyro_store::birth_lock(directories).map_err(|error| system("the state cannot be used", &error))
+}
+
+/// Claims a workspace that is there. A shim that is ending writes the guest's disk out and then lets go.
+async fn claim(
+    store: &Store,
+    directories: &Directories,
+    id: &WorkspaceId,
+) -> Result<WorkspaceClaim, Failure> {
     let deadline = Instant::now() + WORKSPACE_WAIT_SECONDS_MAX;
-    let claim = loop {
+    loop {
         match store.claim_workspace(directories, id) {
             Err(ClaimError::Held(_)) if Instant::now() < deadline => sleep(WORKSPACE_POLL).await,
-            result => break result.map_err(|error| claim_failed(&error))?,
+            result => return result.map_err(|error| claim_failed(&error)),
         }
-    };
+    }
+}
+
+fn record(store: &Store, id: &WorkspaceId) -> Result<WorkspaceRecord, Failure> {
     let record = store.workspace(id).map_err(|error| system("the state cannot be used", &error))?;
-    let record =
-        record.ok_or_else(|| failure(FailureCode::WorkspaceGone, format!("there is no workspace {id}")))?;
-    Ok(opened(directories, claim, &record.workspace, WorkspaceDisk::Existing))
+    record.ok_or_else(|| failure(FailureCode::WorkspaceGone, format!("there is no workspace {id}")))
+}
+
+fn chain(store: &Store, top: &LayerId) -> Result<Vec<LayerId>, Failure> {
+    store.chain(top).map_err(|error| {
+        let told = system("the layers of the workspace's disk are not known", &error);
+        failure(FailureCode::LayerDamaged, told.message)
+    })
+}
+
+/// A name for a layer to be.
+pub(crate) fn new_layer_id() -> Result<LayerId, Failure> {
+    LayerId::random().map_err(|error| system("no random numbers can be had", &error))
+}
+
+fn nonsense(error: &(dyn std::error::Error + 'static)) -> Failure {
+    system("the order makes no sense", error)
 }
 
 fn opened(
     directories: &Directories,
-    claim: WorkspaceClaim,
+    (claim, birth): (WorkspaceClaim, FileLock),
     workspace: &NewWorkspace,
-    disk: WorkspaceDisk,
+    (layers, head): (Vec<LayerId>, &LayerId),
+    coming: Coming,
 ) -> Opened {
+    let name = workspace.name.as_ref().map(|name| name.as_str().to_owned());
     Opened {
-        hostname: workspace
-            .name
-            .as_ref()
-            .map_or_else(|| workspace.id.to_string(), |name| name.as_str().to_owned()),
+        hostname: name.unwrap_or_else(|| workspace.id.to_string()),
         base: directories.kept_image(KeptImage::Base(&workspace.base_digest)),
         blank: directories.kept_image(KeptImage::Blank(&workspace.blank_recipe)),
-        is_ready: disk == WorkspaceDisk::Existing,
-        disk,
+        layers: layers.iter().map(|layer| directories.layer(layer)).collect(),
+        head: directories.layer(head),
+        is_ready: matches!(coming, Coming::Stopped | Coming::Paused | Coming::Reset(_)),
+        coming,
         claim,
+        birth: Some(birth),
     }
 }

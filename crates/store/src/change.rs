@@ -2,7 +2,8 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use crate::workspaces::{read_labels, set_label, to_integer};
+use crate::columns::to_integer;
+use crate::workspaces::{read_labels, set_label};
 use crate::{InvalidName, LabelKey, Labels, RecordError, Store, WorkspaceId, WorkspaceName};
 
 /// What shall be otherwise; what is `None` or empty stays as it is.

@@ -7,6 +7,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
+use crate::LayerId;
 use crate::limits::{BUSY_MILLISECONDS_MAX, LOG_PAGES, OPEN_RETRY};
 use crate::schema::{SCHEMA_VERSION, migrate};
 
@@ -17,6 +18,16 @@ pub enum Durability {
     PowerCut,
     /// A crash of the process: what is recorded dies with the machine anyway.
     Crash,
+}
+
+impl Durability {
+    /// The word of SQLite's (`PRAGMA synchronous`).
+    fn synchronous(self) -> &'static str {
+        match self {
+            Durability::PowerCut => "full",
+            Durability::Crash => "normal",
+        }
+    }
 }
 
 /// The database of one user's state.
@@ -40,6 +51,12 @@ pub enum StoreError {
         /// Its schema's version.
         found: i64,
     },
+    /// Not all that a layer stands on is recorded, or it stands on itself.
+    #[error("the layers under {0} are not all recorded")]
+    LayersBroken(LayerId),
+    /// There is no such layer any more.
+    #[error("there is no layer {0} any more")]
+    LayerUnknown(LayerId),
     /// The disk is full.
     #[error("no space left for the state database {0}")]
     NoSpace(PathBuf),
@@ -70,11 +87,7 @@ impl Store {
             if version < SCHEMA_VERSION {
                 migrate(&connection)?;
             }
-            let synchronous = match durability {
-                Durability::PowerCut => "full",
-                Durability::Crash => "normal",
-            };
-            connection.pragma_update(None, "synchronous", synchronous)?;
+            connection.pragma_update(None, "synchronous", durability.synchronous())?;
             // Without this the last process to close the database writes the log back and syncs twice: most
             // commands are the last. A commit is as durable either way.
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -96,6 +109,12 @@ impl Store {
         Ok(Store { connection, path: path.to_owned() })
     }
 
+    /// How much a commit has to survive from now on.
+    pub fn set_durability(&self, durability: Durability) -> Result<(), StoreError> {
+        let set = self.connection.pragma_update(None, "synchronous", durability.synchronous());
+        set.map_err(|error| self.fail(error))
+    }
+
     pub(crate) fn fail(&self, error: rusqlite::Error) -> StoreError {
         classify(&self.path, error)
     }
@@ -105,6 +124,29 @@ impl Store {
     pub(crate) fn write(&self) -> Result<Transaction<'_>, StoreError> {
         Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
             .map_err(|error| self.fail(error))
+    }
+
+    /// The same, for what files are made or removed by: from its commit on a power cut undoes neither it nor
+    /// anything that was committed before it.
+    pub(crate) fn write_durably(&self) -> Result<Transaction<'_>, StoreError> {
+        self.be_durable()?;
+        self.write()
+    }
+
+    pub(crate) fn be_durable(&self) -> Result<(), StoreError> {
+        self.connection.pragma_update(None, "synchronous", "full").map_err(|error| self.fail(error))
+    }
+
+    /// Brings what others have committed behind a power cut: they may have died before it was stored.
+    pub(crate) fn settle(&self) -> Result<(), StoreError> {
+        let transaction = self.write_durably()?;
+        // A commit is stored with all before it, and writing what is there already is a commit all the same.
+        let rewrite = || -> rusqlite::Result<()> {
+            let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            transaction.pragma_update(None, "user_version", version)
+        };
+        rewrite().map_err(|error| self.fail(error))?;
+        transaction.commit().map_err(|error| self.fail(error))
     }
 }
 
@@ -134,6 +176,19 @@ mod tests {
         std::fs::write(&path, b"this is no database, whatever its name says").unwrap();
         assert!(matches!(Store::open(&path, Durability::Crash), Err(StoreError::Damaged(_))));
         assert!(std::fs::read(&path).unwrap().starts_with(b"this is no database"));
+    }
+
+    /// Settling is a commit of its own: without one nothing would bring others' commits to the disk.
+    #[test]
+    fn settling_writes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pyro.db");
+        let store = Store::open(&path, Durability::Crash).unwrap();
+        let log_bytes = || std::fs::metadata(directory.path().join("pyro.db-wal")).unwrap().len();
+        let before = log_bytes();
+        store.settle().unwrap();
+        assert!(log_bytes() > before);
+        assert!(Store::open(&path, Durability::Crash).is_ok());
     }
 
     /// A database of a newer release is refused, not guessed at.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::{VmId, WorkspaceId};
+use crate::{HoldToken, LayerId, VmId, WorkspaceId};
 
 /// The three directories of a user: state is kept, cache can be made again, runtime ends with the boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,16 @@ pub struct VmPlace {
 impl Directories {
     /// Makes the directories that are missing, readable by the user alone.
     pub fn create(&self) -> Result<(), (PathBuf, io::Error)> {
-        let owned = [self.vm_disks(), self.vm_runtimes(), self.workspaces(), self.bases()];
+        let owned = [
+            self.vm_disks(),
+            self.vm_runtimes(),
+            self.parked(),
+            self.workspaces(),
+            self.bases(),
+            self.layers(),
+            self.memories(),
+            self.holds(),
+        ];
         for directory in [&self.state, &self.cache, &self.runtime].into_iter().chain(&owned) {
             create_private(directory).map_err(|error| (directory.clone(), error))?;
         }
@@ -78,11 +87,46 @@ impl Directories {
         WorkspacePlace { directory: self.workspaces().join(id.as_str()) }
     }
 
+    /// One layer of a disk. What it stands on the database knows.
+    pub fn layer(&self, id: &LayerId) -> PathBuf {
+        self.layers().join(format!("{id}{LAYER_SUFFIX}"))
+    }
+
+    /// All layers: a file that is new there is there after a power cut once this directory was synced.
+    pub fn layers(&self) -> PathBuf {
+        self.state.join("layers")
+    }
+
+    /// The image of the memory that was kept when a layer was sealed: a directory.
+    pub fn memory(&self, id: &LayerId) -> PathBuf {
+        self.memories().join(id.as_str())
+    }
+
+    /// All images of memories.
+    pub fn memories(&self) -> PathBuf {
+        self.state.join("memories")
+    }
+
+    /// Where parked VMs show that they can be had.
+    pub fn parked(&self) -> PathBuf {
+        self.runtime.join("parked")
+    }
+
+    pub(crate) fn holds(&self) -> PathBuf {
+        self.state.join("holds")
+    }
+
+    /// Locked by who holds layers.
+    pub(crate) fn hold(&self, token: &HoldToken) -> PathBuf {
+        self.holds().join(format!("{token}{HOLD_SUFFIX}"))
+    }
+
     pub(crate) fn workspaces(&self) -> PathBuf {
         self.state.join("workspaces")
     }
 
-    pub(crate) fn bases(&self) -> PathBuf {
+    /// Images that workspaces stand on.
+    pub fn bases(&self) -> PathBuf {
         self.state.join("bases")
     }
 
@@ -117,6 +161,11 @@ impl VmPlace {
         self.disks.join("scratch.qcow2")
     }
 
+    /// Where the ticket of a parked VM is once somebody has taken it.
+    pub fn claimed(&self) -> PathBuf {
+        self.runtime.join("claimed")
+    }
+
     /// Removes both directories; what is already gone is fine.
     pub fn remove(&self) -> io::Result<()> {
         for directory in [&self.disks, &self.runtime] {
@@ -145,8 +194,8 @@ impl WorkspacePlace {
         self.directory.join("vmm")
     }
 
-    /// Everything that was ever written in it, as an overlay over its blank.
-    pub fn disk(&self) -> PathBuf {
+    /// Where schema 2 had the disk, which is a layer now.
+    pub(crate) fn former_disk(&self) -> PathBuf {
         self.directory.join("disk.qcow2")
     }
 
@@ -180,6 +229,12 @@ fn create_private(directory: &Path) -> io::Result<()> {
 
 /// In the state and in the runtime directory.
 pub(crate) const BIRTH_LOCK: &str = "birth.lock";
+
+/// Ends the names of layers' files.
+pub(crate) const LAYER_SUFFIX: &str = ".qcow2";
+
+/// Ends the names of holds' locks.
+pub(crate) const HOLD_SUFFIX: &str = ".lock";
 
 /// Group and others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;

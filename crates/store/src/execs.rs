@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{OptionalExtension, Row, params};
 
+use crate::columns::{from_integer, from_ms, to_integer, to_ms};
 use crate::limits::{
     HISTORY_COMMAND_BYTES_MAX, HISTORY_READ_RECORDS_MAX, HISTORY_RECORDS_KEPT, HISTORY_TEXT_BYTES_MAX,
 };
-use crate::workspaces::{from_integer, from_ms, to_integer, to_ms};
 use crate::{RecordError, Store, StoreError, WorkspaceId};
 
 /// A command about to run.

@@ -12,6 +12,15 @@ pub struct VmId(Digits);
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkspaceId(Digits);
 
+/// The id of a layer of a disk, and of the image of a memory that was kept with it: twelve lower-case hexadecimal
+/// digits.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LayerId(Digits);
+
+/// Names a hold: twelve lower-case hexadecimal digits.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HoldToken(Digits);
+
 /// Text that is no id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an id")]
@@ -70,6 +79,8 @@ macro_rules! id {
 
 id!(VmId);
 id!(WorkspaceId);
+id!(LayerId);
+id!(HoldToken);
 
 #[cfg(test)]
 mod tests {
@@ -80,7 +91,8 @@ mod tests {
     fn only_ids_parse() {
         let id = VmId::random().unwrap();
         assert_eq!(VmId::parse(id.as_str()), Ok(id.clone()));
-        assert!(WorkspaceId::parse(id.as_str()).is_ok());
+        assert!(WorkspaceId::parse(id.as_str()).is_ok() && LayerId::parse(id.as_str()).is_ok());
+        assert_eq!(HoldToken::parse(id.as_str()).unwrap().to_string(), id.as_str());
         assert_ne!(VmId::random().unwrap(), id);
         for bad in ["", "..", "0123456789a", "0123456789abc", "0123456789AB", "0123456789a/", "0123456789é"]
         {

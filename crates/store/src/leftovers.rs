@@ -30,7 +30,8 @@ impl Store {
             }
         }
         self.look_around(&directories.workspaces(), done)?;
-        self.collect_images_alone(directories).map(drop)
+        self.collect_images_alone(directories)?;
+        self.collect_layers_alone(directories).map(drop)
     }
 
     fn remove_leftover(

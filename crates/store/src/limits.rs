@@ -41,6 +41,22 @@ pub const CANDIDATES_MAX: usize = 8;
 /// Bytes of a key that a kept image is named by.
 pub const IMAGE_KEY_BYTES_MAX: usize = 128;
 
+/// Bytes of a snapshot's name.
+pub const SNAPSHOT_NAME_BYTES_MAX: usize = 64;
+
+/// Snapshots of one workspace, without its baseline.
+pub const SNAPSHOTS_MAX: usize = 100;
+
+/// Layers of one disk, the one that is written included. Each is a file that QEMU holds open, and one more to look
+/// into for what was never written.
+pub const LAYERS_CHAIN_MAX: usize = 64;
+
+/// How long who has to be alone among the layers waits for those who make some.
+pub const LAYERS_ALONE_MILLISECONDS_MAX: u64 = 2_000;
+
+/// Between two tries to take a lock that is waited for with a bound.
+pub const LOCK_POLL: Duration = Duration::from_millis(5);
+
 /// Bytes kept from the start of each of a command's outputs.
 pub const HISTORY_HEAD_BYTES: u64 = 512 * 1024;
 
@@ -67,3 +83,6 @@ pub const HISTORY_READ_RECORDS_MAX: usize = 10_000;
 
 /// A VMM that was killed is gone within this.
 pub const VMM_GONE_MILLISECONDS_MAX: u64 = 5_000;
+
+/// Tries to remove a directory that others put a lock into meanwhile.
+pub const REMOVE_TRIES_MAX: u32 = 16;

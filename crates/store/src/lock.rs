@@ -4,8 +4,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+
+use crate::limits::LOCK_POLL;
 
 /// How a lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,17 @@ impl FileLock {
         take(path, operation)
     }
 
+    /// Waits for the lock, but not longer than `patience`.
+    pub fn take_within(path: &Path, mode: LockMode, patience: Duration) -> Result<FileLock, LockError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match FileLock::try_take(path, mode) {
+                Err(LockError::Held(_)) if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
+                result => return result,
+            }
+        }
+    }
+
     /// Waits for the lock.
     pub fn take(path: &Path, mode: LockMode) -> Result<FileLock, LockError> {
         let operation = match mode {
@@ -86,6 +100,11 @@ mod tests {
         let shared = FileLock::try_take(&path, LockMode::Shared).unwrap();
         assert!(FileLock::try_take(&path, LockMode::Shared).is_ok());
         assert!(matches!(FileLock::try_take(&path, LockMode::Exclusive), Err(LockError::Held(_))));
+        let patience = Duration::from_millis(20);
+        let begun = Instant::now();
+        let late = FileLock::take_within(&path, LockMode::Exclusive, patience);
+        assert!(matches!(late, Err(LockError::Held(_))) && begun.elapsed() >= patience);
         drop(shared);
+        assert!(FileLock::take_within(&path, LockMode::Exclusive, Duration::ZERO).is_ok());
     }
 }

@@ -136,7 +136,8 @@ impl fmt::Display for WorkspaceName {
     }
 }
 
-fn is_word(text: &str, bytes_max: usize, punctuation: &[u8]) -> bool {
+/// A letter or digit, then letters, digits and some punctuation.
+pub(crate) fn is_word(text: &str, bytes_max: usize, punctuation: &[u8]) -> bool {
     let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     let fits = text.len() <= bytes_max;
     first && fits && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || punctuation.contains(&byte))

@@ -136,8 +136,13 @@ fn birth(directories: &Directories) -> Result<[FileLock; 2], LockError> {
     Ok([birth_in(&directories.state)?, birth_in(&directories.runtime)?])
 }
 
-/// The same for what lies in one directory alone.
-pub(crate) fn birth_in(directory: &Path) -> Result<FileLock, LockError> {
+/// Keeps whoever looks for leftovers under the state directory away: for who makes there what has no record yet, or
+/// opens what a record has just named.
+pub fn birth_lock(directories: &Directories) -> Result<FileLock, LockError> {
+    birth_in(&directories.state)
+}
+
+fn birth_in(directory: &Path) -> Result<FileLock, LockError> {
     FileLock::take(&directory.join(BIRTH_LOCK), LockMode::Shared)
 }
 

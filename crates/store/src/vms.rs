@@ -70,6 +70,14 @@ impl Store {
         Ok(())
     }
 
+    /// A VM is for something else from now on.
+    pub fn set_purpose(&self, id: &VmId, purpose: &str) -> Result<(), StoreError> {
+        self.connection
+            .execute("UPDATE vms SET purpose = ?2 WHERE id = ?1", params![id.as_str(), purpose])
+            .map_err(|error| self.fail(error))?;
+        Ok(())
+    }
+
     /// Forgets a VM; one that is not there is fine.
     pub fn remove_vm(&self, id: &VmId) -> Result<(), StoreError> {
         self.connection
@@ -136,6 +144,8 @@ mod tests {
         store.insert_vm(&vm).unwrap();
         let process = ProcessIdentity { pid: 7, start_ticks: 99 };
         store.set_vmm(&vm.id, process).unwrap();
+        store.set_purpose(&vm.id, "workspace").unwrap();
+        let vm = NewVm { purpose: "workspace".to_owned(), ..vm };
         let records = store.vms().unwrap();
         assert_eq!(records.len(), 1);
         assert_eq!((&records[0].vm, records[0].vmm), (&vm, Some(process)));

@@ -7,11 +7,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::limits::{HISTORY_OUTPUTS_KEPT, VMM_GONE_MILLISECONDS_MAX};
-use crate::reconcile::birth_in;
+use crate::keep::keep;
+use crate::limits::{
+    HISTORY_OUTPUTS_KEPT, LAYERS_ALONE_MILLISECONDS_MAX, REMOVE_TRIES_MAX, VMM_GONE_MILLISECONDS_MAX,
+};
+use crate::reconcile::birth_lock;
 use crate::{
-    Directories, FileLock, KeptImage, LockError, LockMode, NewWorkspace, ProcessIdentity, RecordError, Store,
-    StoreError, WorkspaceId, WorkspacePlace, WorkspaceState,
+    Directories, FileLock, KeptImage, LayerId, LockError, LockMode, NewWorkspace, Origin, ProcessIdentity,
+    RecordError, Store, StoreError, WorkspaceId, WorkspacePlace, WorkspaceState,
 };
 
 /// A claim on a workspace: while it is held, nobody else runs or removes it.
@@ -21,6 +24,7 @@ pub struct WorkspaceClaim {
     pub id: WorkspaceId,
     /// Where it keeps its things; the directories exist.
     pub place: WorkspacePlace,
+    directories: Directories,
     _lock: FileLock,
 }
 
@@ -61,8 +65,9 @@ impl WorkspaceClaim {
 }
 
 impl Store {
-    /// Records a workspace as being made, keeps the images it stands on, and makes its directory. If the claim
-    /// is dropped before [`Store::set_ready`], [`Store::reconcile`] removes everything.
+    /// Records a workspace as being made, keeps what it stands on, and makes its directory. The layer it will write
+    /// is recorded and the caller's to make. If the claim is dropped before [`Store::set_ready`],
+    /// [`Store::reconcile`] removes everything.
     pub fn create_workspace(
         &self,
         directories: &Directories,
@@ -70,9 +75,10 @@ impl Store {
         base: &Path,
         blank: &Path,
     ) -> Result<WorkspaceClaim, ClaimError> {
-        // Whoever looks for leftovers must see neither the row before its lock is held, nor an image before
-        // the row that needs it.
-        let _birth = birth_in(&directories.state)?;
+        // Whoever looks for leftovers must see neither the row before its lock is held, nor an image or layer
+        // before the row that needs it.
+        let _birth = birth_lock(directories)?;
+        self.move_memories(directories)?;
         self.insert_workspace(new)?;
         let place = directories.workspace(&new.id);
         let make = || -> Result<FileLock, ClaimError> {
@@ -86,15 +92,19 @@ impl Store {
             for (path, image) in images {
                 directories.keep_image(path, image).map_err(fail(path))?;
             }
-            for directory in [place.directory.clone(), directories.workspaces()] {
-                File::open(&directory).and_then(|file| file.sync_all()).map_err(fail(&directory))?;
+            if let Origin::Template { layer, file } = &new.origin {
+                keep(file, &directories.layer(layer)).map_err(fail(file))?;
+            }
+            for directory in [&place.directory, &directories.workspaces()] {
+                sync(directory)?;
             }
             Ok(lock)
         };
         match make() {
-            Ok(lock) => Ok(WorkspaceClaim { id: new.id.clone(), place, _lock: lock }),
+            Ok(lock) => Ok(self.claimed(directories, &new.id, place, lock)),
             Err(error) => {
-                // What cannot be removed now keeps its row, which says that it shall go.
+                // What cannot be removed now keeps its row, which says that it shall go. Layers that nobody needs
+                // then are found by who is alone.
                 if remove_directory(&place).is_ok() {
                     let _ = self.forget_workspace(&new.id);
                 }
@@ -125,18 +135,25 @@ impl Store {
         if !end_vmm(&place) {
             return Err(ClaimError::Held(id.clone()));
         }
-        let claim = WorkspaceClaim { id: id.clone(), place, _lock: lock };
+        let claim = self.claimed(directories, id, place, lock);
+        self.adopt_former_disk(&claim)?;
+        self.move_memories(directories)?;
         self.lose_running_execs(&claim.id, &claim.place)?;
         self.prune_outputs(&claim);
         Ok(claim)
     }
 
     /// Removes a workspace with everything it has; it is recorded as going first, so that whatever happens it
-    /// will be gone.
+    /// will be gone. Its directory goes before its row, without which nobody would know that it may, and its layers
+    /// go behind the row, which until then refers to them.
     pub fn remove_workspace(&self, claim: WorkspaceClaim) -> Result<(), ClaimError> {
         self.mark_deleting(&claim.id)?;
         remove_directory(&claim.place).map_err(fail(&claim.place.directory))?;
-        Ok(self.forget_workspace(&claim.id)?)
+        self.forget_workspace(&claim.id)?;
+        // The workspace is gone; of what nobody needs now, what cannot be removed goes with the next command.
+        let patience = Duration::from_millis(LAYERS_ALONE_MILLISECONDS_MAX);
+        let _ = self.collect_layers_within(&claim.directories, patience);
+        Ok(())
     }
 
     /// Claims a workspace to remove it: one in any state, also one whose directory is gone.
@@ -156,7 +173,7 @@ impl Store {
         }
         match FileLock::try_take(&place.lock(), LockMode::Exclusive) {
             Ok(_) | Err(LockError::Io { .. }) if !is_recorded()? => Err(RecordError::Gone(id.clone()).into()),
-            Ok(lock) => Ok(WorkspaceClaim { id: id.clone(), place, _lock: lock }),
+            Ok(lock) => Ok(self.claimed(directories, id, place, lock)),
             Err(LockError::Held(_)) => Err(ClaimError::Held(id.clone())),
             Err(error) => Err(error.into()),
         }
@@ -169,14 +186,43 @@ impl Store {
         }
     }
 
-    /// Removes outputs of commands that are long past. What cannot be removed now goes another time.
-    fn prune_outputs(&self, claim: &WorkspaceClaim) {
+    fn claimed(
+        &self,
+        directories: &Directories,
+        id: &WorkspaceId,
+        place: WorkspacePlace,
+        lock: FileLock,
+    ) -> WorkspaceClaim {
+        WorkspaceClaim { id: id.clone(), place, directories: directories.clone(), _lock: lock }
+    }
+
+    /// Makes the disk of a workspace from before there were layers the layer that the migration has recorded. Any
+    /// number of times: the row is there before the file comes, or the file would be nobody's; and until the file has
+    /// come the workspace is not claimed.
+    fn adopt_former_disk(&self, claim: &WorkspaceClaim) -> Result<(), ClaimError> {
+        let former = claim.place.former_disk();
+        let layer =
+            LayerId::parse(claim.id.as_str()).map_err(|error| fail(&former)(io::Error::other(error)))?;
+        let place = claim.directories.layer(&layer);
+        let exists = |path: &Path| path.try_exists().map_err(fail(path));
+        if !exists(&former)? || exists(&place)? {
+            return Ok(());
+        }
+        self.record_former_disk(&claim.id, &layer)?;
+        fs::rename(&former, &place).map_err(fail(&former))?;
+        sync(&claim.directories.layers())?;
+        sync(&claim.place.directory)
+    }
+
+    /// Removes outputs of commands that are long past, or of a history that was begun anew: no command has the
+    /// number of one that is still to come. What cannot be removed now goes another time.
+    pub fn prune_outputs(&self, claim: &WorkspaceClaim) {
         let Ok(Some(record)) = self.workspace(&claim.id) else { return };
         let oldest = record.next_sequence.saturating_sub(HISTORY_OUTPUTS_KEPT);
         let Ok(entries) = fs::read_dir(claim.place.history()) else { return };
         for path in entries.flatten().map(|entry| entry.path()) {
             let sequence = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-            if sequence.is_some_and(|sequence| sequence < oldest) {
+            if sequence.is_some_and(|sequence| sequence < oldest || sequence >= record.next_sequence) {
                 let _ = fs::remove_file(path);
             }
         }
@@ -206,18 +252,25 @@ fn boot_id() -> io::Result<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned())
 }
 
-/// Removes everything of a workspace, its disk first: what is left if this fails in the middle is no workspace.
+/// Removes all that a workspace has for itself.
 pub(crate) fn remove_directory(place: &WorkspacePlace) -> io::Result<()> {
-    match fs::remove_file(place.disk()) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    match fs::remove_dir_all(&place.directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match fs::remove_dir_all(&place.directory) {
+            Ok(()) => break,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            // Whoever wants the workspace, and does not know yet that it is going, makes its lock anew.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < REMOVE_TRIES_MAX => {}
+            Err(error) => return Err(error),
+        }
     }
     // Before the record goes, without which nobody would remove what a power cut brings back.
     place.directory.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
+fn sync(directory: &Path) -> Result<(), ClaimError> {
+    File::open(directory).and_then(|file| file.sync_all()).map_err(fail(directory))
 }
 
 fn fail(path: &Path) -> impl FnOnce(io::Error) -> ClaimError {

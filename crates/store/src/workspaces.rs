@@ -1,14 +1,20 @@
 //! Which workspaces there are, and what is recorded of each. It touches no file of theirs.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+mod row;
+
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
+use crate::columns::{to_integer, to_ms};
 use crate::limits::WORKSPACES_MAX;
-use crate::{ImageKey, LabelKey, LabelValue, Labels, Store, StoreError, VmId, WorkspaceId, WorkspaceName};
+use crate::{
+    ImageKey, LabelKey, LabelValue, Labels, LayerId, RecordError, Store, StoreError, VmId, WorkspaceId,
+    WorkspaceName,
+};
+use row::{SELECT, read};
 
 /// A workspace about to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +41,24 @@ pub struct NewWorkspace {
     pub ttl_seconds: Option<u64>,
     /// What its baseline was filled with.
     pub seed: Option<Seed>,
+    /// The layer of its disk that is written; in a record, the present one.
+    pub head: LayerId,
+    /// What that layer stands on; in a record, the baseline, or the head of one that has none.
+    pub origin: Origin,
+}
+
+/// What a new workspace's disk stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A template's disk, which is kept as a layer from then on.
+    Template {
+        /// Under this id.
+        layer: LayerId,
+        /// Where the template has it.
+        file: PathBuf,
+    },
+    /// A layer that is there, and that nobody writes.
+    Layer(LayerId),
 }
 
 /// Where a baseline came from.
@@ -78,6 +102,13 @@ pub struct WorkspaceRecord {
     pub changed: Option<SystemTime>,
     /// When all of its changes were last taken out.
     pub taken: Option<SystemTime>,
+    /// The layer of its disk that is written.
+    pub head: LayerId,
+    /// The layer that it was made as. `None` until a seed is sealed, and for good in one that was made before there
+    /// were layers.
+    pub baseline: Option<LayerId>,
+    /// The layer whose memory image it goes on from, while it is paused.
+    pub paused: Option<LayerId>,
 }
 
 /// Whether a workspace is there.
@@ -98,20 +129,6 @@ pub struct LabelFilter {
     pub key: LabelKey,
     /// with this value if there is one.
     pub value: Option<LabelValue>,
-}
-
-/// A workspace could not be recorded, or its record not be changed.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// Another workspace has this name.
-    #[error("another workspace has the name `{0}`")]
-    NameTaken(WorkspaceName),
-    /// There is no such workspace.
-    #[error("there is no workspace {0}")]
-    Gone(WorkspaceId),
-    /// The database.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 impl SeedKind {
@@ -146,6 +163,25 @@ impl WorkspaceState {
     }
 }
 
+impl NewWorkspace {
+    /// What it is made as, unless a seed is yet to come. A copy has the seed of the other one, and is there.
+    fn baseline(&self) -> Option<&LayerId> {
+        match &self.origin {
+            Origin::Template { .. } if self.seed.is_some() => None,
+            origin => Some(origin.layer()),
+        }
+    }
+}
+
+impl Origin {
+    /// The layer.
+    pub fn layer(&self) -> &LayerId {
+        match self {
+            Origin::Template { layer, .. } | Origin::Layer(layer) => layer,
+        }
+    }
+}
+
 impl LabelFilter {
     fn accepts(&self, labels: &Labels) -> bool {
         labels.get(&self.key).is_some_and(|has| self.value.as_ref().is_none_or(|wanted| wanted == has))
@@ -153,14 +189,26 @@ impl LabelFilter {
 }
 
 impl Store {
-    /// Records a workspace that is being made.
+    /// Records a workspace that is being made, with the layer it will write and, if that is new, the one below.
     pub fn insert_workspace(&self, new: &NewWorkspace) -> Result<(), RecordError> {
         let transaction = self.write()?;
+        if let Origin::Template { layer, .. } = &new.origin {
+            self.insert_layer_once(layer)?;
+        }
+        self.check_parent(new.origin.layer())?;
+        self.insert_layer(&new.head, Some(new.origin.layer()))?;
+        let drifted = self.has_drifted(&new.origin)?;
+        let now = to_ms(SystemTime::now());
         let insert = || -> rusqlite::Result<()> {
             transaction.execute(
                 "INSERT INTO workspaces (id, name, environment, base_digest, blank_recipe, accelerator,
-                     vcpu_count, memory_mib, ttl_seconds, seed_kind, seed_path, created_ms, last_used_ms, state)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, 'creating')",
+                     vcpu_count, memory_mib, ttl_seconds, seed_kind, seed_path, created_ms, last_used_ms, state,
+                     head, baseline, drifted, changed_ms, baseline_entries, baseline_bytes)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, 'creating', ?13, ?14, ?15, ?16,
+                     coalesce((SELECT entries FROM snapshots WHERE layer = ?14),
+                         (SELECT max(baseline_entries) FROM workspaces WHERE baseline = ?14), 0),
+                     coalesce((SELECT bytes FROM snapshots WHERE layer = ?14),
+                         (SELECT max(baseline_bytes) FROM workspaces WHERE baseline = ?14), 0))",
                 params![
                     new.id.as_str(),
                     new.name.as_ref().map(WorkspaceName::as_str),
@@ -173,7 +221,11 @@ impl Store {
                     new.ttl_seconds.map(to_integer),
                     new.seed.as_ref().map(|seed| seed.kind.as_str()),
                     new.seed.as_ref().map(|seed| seed.path.as_os_str().as_bytes()),
-                    to_ms(SystemTime::now()),
+                    now,
+                    new.head.as_str(),
+                    new.baseline().map(LayerId::as_str),
+                    drifted,
+                    drifted.then_some(now),
                 ],
             )?;
             for (key, value) in new.labels.iter() {
@@ -183,6 +235,17 @@ impl Store {
         };
         insert().map_err(|error| self.name_taken(error, new.name.as_ref()))?;
         transaction.commit().map_err(|error| self.fail(error).into())
+    }
+
+    /// Whether what a new workspace stands on is something else than what its changes are counted from: a copy is
+    /// compared with what its source was made as. A copy of just that has no changes.
+    fn has_drifted(&self, origin: &Origin) -> Result<bool, StoreError> {
+        match origin {
+            Origin::Template { .. } => Ok(false),
+            Origin::Layer(layer) => self
+                .has("SELECT 1 FROM workspaces WHERE baseline = ?1 AND drifted = 0", layer)
+                .map(|is_baseline| !is_baseline),
+        }
     }
 
     /// A workspace that was being made is there from now on, and run by `vm_id`. `false` when it was not
@@ -233,7 +296,7 @@ impl Store {
     /// whatever happens. `false` when it was not there.
     pub fn mark_deleting(&self, id: &WorkspaceId) -> Result<bool, StoreError> {
         // Files go next: a power cut must not bring back a workspace that has lost some.
-        self.connection.pragma_update(None, "synchronous", "full").map_err(|error| self.fail(error))?;
+        self.be_durable()?;
         self.change_one(
             "UPDATE workspaces SET state = 'deleting', name = NULL WHERE id = ?1 AND state <> 'deleting'",
             params![id.as_str()],
@@ -250,7 +313,7 @@ impl Store {
         let record = self
             .connection
             .prepare_cached(&format!("{SELECT} WHERE id = ?1"))
-            .and_then(|mut statement| statement.query_row(params![id.as_str()], read_record).optional())
+            .and_then(|mut statement| statement.query_row(params![id.as_str()], read).optional())
             .map_err(|error| self.fail(error))?;
         let Some(mut record) = record.flatten() else { return Ok(None) };
         record.workspace.labels = self.labels(id)?;
@@ -273,7 +336,7 @@ impl Store {
         let query = || -> rusqlite::Result<Vec<Option<WorkspaceRecord>>> {
             let mut statement =
                 self.connection.prepare_cached(&format!("{SELECT} ORDER BY created_ms, id LIMIT ?1"))?;
-            statement.query_map(params![WORKSPACES_MAX as i64], read_record)?.collect()
+            statement.query_map(params![WORKSPACES_MAX as i64], read)?.collect()
         };
         let records = query().map_err(|error| self.fail(error))?;
         Ok(records.into_iter().flatten().collect())
@@ -294,58 +357,10 @@ impl Store {
         }
     }
 
-    fn change_one(&self, sql: &str, values: impl rusqlite::Params) -> Result<bool, StoreError> {
+    pub(crate) fn change_one(&self, sql: &str, values: impl rusqlite::Params) -> Result<bool, StoreError> {
         let changed = self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute(values));
         changed.map(|rows| rows > 0).map_err(|error| self.fail(error))
     }
-}
-
-const SELECT: &str = "SELECT id, name, environment, base_digest, blank_recipe, accelerator, vcpu_count,
-    memory_mib, ttl_seconds, network_policy, seed_kind, seed_path, created_ms, last_used_ms, state,
-    next_sequence, reset_count, vm_id, changed_ms, taken_ms FROM workspaces";
-
-/// `None` for a row whose keys are none: they name no files and are never acted on.
-fn read_record(row: &Row<'_>) -> rusqlite::Result<Option<WorkspaceRecord>> {
-    let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-    let optional = |column: usize| row.get::<_, Option<String>>(column);
-    let (Ok(id), Ok(base_digest), Ok(blank_recipe), Some(state)) = (
-        WorkspaceId::parse(text(0)?),
-        ImageKey::parse(text(3)?),
-        ImageKey::parse(text(4)?),
-        WorkspaceState::parse(text(14)?),
-    ) else {
-        return Ok(None);
-    };
-    let seed_kind = optional(10)?.and_then(|kind| SeedKind::parse(&kind));
-    let seed_path: Option<Vec<u8>> = row.get(11)?;
-    let seed = seed_kind
-        .zip(seed_path)
-        .map(|(kind, path)| Seed { kind, path: PathBuf::from(OsString::from_vec(path)) });
-    let number = |column: usize| row.get::<_, i64>(column).map(from_integer);
-    Ok(Some(WorkspaceRecord {
-        workspace: NewWorkspace {
-            id,
-            name: optional(1)?.and_then(|name| WorkspaceName::parse(&name).ok()),
-            labels: Labels::default(),
-            environment: row.get(2)?,
-            base_digest,
-            blank_recipe,
-            accelerator: row.get(5)?,
-            vcpu_count: row.get(6)?,
-            memory_mib: row.get(7)?,
-            ttl_seconds: row.get::<_, Option<i64>>(8)?.map(from_integer),
-            seed,
-        },
-        network_policy: row.get(9)?,
-        created: from_ms(row.get(12)?),
-        last_used: from_ms(row.get(13)?),
-        state,
-        next_sequence: number(15)?,
-        reset_count: row.get(16)?,
-        vm_id: optional(17)?.and_then(|id| VmId::parse(&id).ok()),
-        changed: row.get::<_, Option<i64>>(18)?.map(from_ms),
-        taken: row.get::<_, Option<i64>>(19)?.map(from_ms),
-    }))
 }
 
 /// Sets one label, in place of an older one of that key.
@@ -373,27 +388,6 @@ pub(crate) fn read_labels(connection: &rusqlite::Connection, id: &WorkspaceId) -
         .filter_map(|(key, value)| Some((LabelKey::parse(key).ok()?, LabelValue::parse(value).ok()?)))
         .collect();
     Ok(Labels::new(labels).unwrap_or_default())
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn to_ms(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// A time from milliseconds since 1970.
-pub(crate) fn from_ms(ms: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(from_integer(ms))
-}
-
-/// SQLite's integers have a sign; what is too large for one is as good as the largest.
-pub(crate) fn to_integer(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// The way back.
-pub(crate) fn from_integer(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -47,6 +47,23 @@ pub enum VmmError {
     /// QEMU's control channel failed.
     #[error("QEMU cannot be controlled")]
     Qmp(#[from] QmpError),
+    /// What was asked does not go together with how the VM was started or stands.
+    #[error("the VM cannot {what}: {reason}")]
+    Unfit {
+        /// What was asked.
+        what: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The machine has no disk of this name that can change while it runs.
+    #[error("there is no disk {serial:?} that can change while the VM runs")]
+    NoSuchDisk {
+        /// The disk's serial.
+        serial: String,
+    },
+    /// The guest's memory could not be copied.
+    #[error("cannot copy the guest's memory")]
+    Memory(#[source] io::Error),
     /// The device state could not be loaded or saved.
     #[error("QEMU could not {what} the device state")]
     State {

@@ -3,10 +3,19 @@
 //! Its guests are async functions on the far ends of the channels; its templates are real directories with
 //! nothing in them; its faults are those a real one has.
 
+mod calls;
+
+use std::fs::File;
 use std::future::Future;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
+
+pub use calls::Call;
+use calls::Calls;
 
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
@@ -15,10 +24,10 @@ use crate::console::Tail;
 use crate::error::VmmError;
 use crate::exit::{Death, Exit};
 use crate::limits::CONSOLE_TAIL_BYTES;
-use crate::machine::Machine;
+use crate::machine::{Flush, Image, Machine, Serial};
 use crate::qmp::QmpError;
 use crate::template::{Draft, Template, TemplateKey};
-use crate::vm::{GuestChannels, Status, Timings, Vm, Vmm};
+use crate::vm::{BaseCopy, Captured, GuestChannels, Status, Timings, Vm, Vmm};
 
 /// A process id no kernel gives out (`PID_MAX_LIMIT` is 4,194,304).
 const NO_PROCESS: u32 = i32::MAX as u32;
@@ -40,13 +49,27 @@ pub enum Fault {
     PanickedGuest,
     /// The VMM no longer answers its control channel; the guest goes on.
     DeadControl,
+    /// The VMM takes no new layer; the disk is as it was.
+    LayerRefused,
+    /// The VMM fails while it takes a new layer, and is ended.
+    LayerKills,
+    /// The VMM does not change whether flushes count.
+    FlushRefused,
+    /// The memory a VM was forked from cannot be copied.
+    CopyFails,
+    /// A VM cannot be captured.
+    CaptureFails,
 }
+
+/// Memory that a captured VM has of its own, in bytes.
+const OWN_MEMORY: &[u8] = b"fake memory";
 
 /// The fake.
 #[derive(Clone)]
 pub struct FakeVmm {
     guest: Guest,
     fault: Fault,
+    calls: Calls,
 }
 
 impl FakeVmm {
@@ -56,7 +79,13 @@ impl FakeVmm {
         F: Fn(GuestChannels) -> R + Send + Sync + 'static,
         R: Future<Output = Exit> + Send + 'static,
     {
-        Self { guest: Arc::new(move |channels| Box::pin(guest(channels))), fault: Fault::None }
+        let guest: Guest = Arc::new(move |channels| Box::pin(guest(channels)));
+        Self { guest, fault: Fault::None, calls: Calls::default() }
+    }
+
+    /// What was asked of it and of all its VMs, in order.
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls.all()
     }
 
     /// The same, with a fault.
@@ -66,7 +95,7 @@ impl FakeVmm {
         self
     }
 
-    fn start(&self, machine: &Machine) -> Result<FakeVm, VmmError> {
+    fn start(&self, machine: &Machine, base: Option<File>) -> Result<FakeVm, VmmError> {
         machine.check()?;
         if self.fault == Fault::DiesAtStart {
             let stderr = "fake: asked to die\n".to_owned();
@@ -82,6 +111,9 @@ impl FakeVmm {
             console,
             status: Status::Running,
             fault: self.fault,
+            machine: machine.clone(),
+            base,
+            calls: self.calls.clone(),
             exit: None,
         })
     }
@@ -105,13 +137,15 @@ impl Vmm for FakeVmm {
     type Vm = FakeVm;
 
     async fn boot(&self, machine: &Machine, _draft: Option<&Draft>) -> Result<FakeVm, VmmError> {
-        self.start(machine)
+        self.calls.note(Call::Boot(machine.clone()));
+        self.start(machine, None)
     }
 
     async fn fork(&self, machine: &Machine, template: &Template) -> Result<FakeVm, VmmError> {
-        template.ram()?;
+        self.calls.note(Call::Fork(machine.clone(), template.directory().to_owned()));
+        let ram = template.ram()?;
         template.state()?;
-        self.start(machine)
+        self.start(machine, Some(ram))
     }
 }
 
@@ -123,6 +157,9 @@ pub struct FakeVm {
     console: Tail,
     status: Status,
     fault: Fault,
+    machine: Machine,
+    base: Option<File>,
+    calls: Calls,
     exit: Option<Exit>,
 }
 
@@ -130,6 +167,25 @@ impl FakeVm {
     /// Writes on the guest's console.
     pub fn write_console(&self, text: &str) {
         self.console.push(text.as_bytes());
+    }
+
+    /// Refuses a command on demand, as QEMU does.
+    fn refuse_on(&self, fault: Fault, command: &'static str) -> Result<(), VmmError> {
+        self.answer(command)?;
+        let description = "fake: asked to refuse".to_owned();
+        if self.fault == fault { Err(QmpError::Refused { command, description }.into()) } else { Ok(()) }
+    }
+
+    fn changeable(&mut self, serial: &Serial) -> Result<(&mut Image, &mut Flush), VmmError> {
+        let disk = self.machine.disks.iter_mut().find(|disk| disk.serial == *serial);
+        match disk.filter(|disk| !matches!(disk.image, Image::ReadOnly(_))) {
+            Some(disk) => Ok((&mut disk.image, &mut disk.flush)),
+            None => Err(VmmError::NoSuchDisk { serial: serial.as_str().to_owned() }),
+        }
+    }
+
+    fn forked(&self) -> Result<&File, VmmError> {
+        self.base.as_ref().ok_or(VmmError::Unfit { what: "be captured", reason: "it was not forked" })
     }
 
     fn answer(&self, command: &'static str) -> Result<(), VmmError> {
@@ -159,12 +215,14 @@ impl Vm for FakeVm {
     }
 
     async fn pause(&mut self) -> Result<(), VmmError> {
+        self.calls.note(Call::Pause);
         self.answer("stop")?;
         self.status = Status::Paused;
         Ok(())
     }
 
     async fn resume(&mut self) -> Result<(), VmmError> {
+        self.calls.note(Call::Resume);
         self.answer("cont")?;
         self.status = Status::Running;
         Ok(())
@@ -175,10 +233,56 @@ impl Vm for FakeVm {
         Ok(self.status)
     }
 
+    async fn add_layer(&mut self, serial: &Serial, overlay: &Path) -> Result<(), VmmError> {
+        self.calls.note(Call::AddLayer { serial: serial.clone(), overlay: overlay.to_owned() });
+        self.refuse_on(Fault::LayerRefused, "blockdev-snapshot")?;
+        if self.fault == Fault::LayerKills {
+            self.kill().await;
+            return Err(QmpError::Silent { command: "blockdev-snapshot", seconds: 0 }.into());
+        }
+        let none = || VmmError::NoSuchDisk { serial: serial.as_str().to_owned() };
+        let (Image::Overlay { overlay: top, layers, .. }, _) = self.changeable(serial)? else {
+            return Err(none());
+        };
+        layers.push(std::mem::replace(top, overlay.to_owned()));
+        Ok(self.machine.check()?)
+    }
+
+    async fn set_flush(&mut self, serial: &Serial, flush: Flush) -> Result<(), VmmError> {
+        self.calls.note(Call::SetFlush { serial: serial.clone(), flush });
+        self.refuse_on(Fault::FlushRefused, "blockdev-reopen")?;
+        *self.changeable(serial)?.1 = flush;
+        Ok(())
+    }
+
+    fn base_copy(&self, draft: &Draft) -> Result<BaseCopy, VmmError> {
+        self.calls.note(Call::BaseCopy);
+        let base = match self.fault {
+            // It has another size than the draft.
+            Fault::CopyFails => File::open("/dev/null"),
+            _ => self.forked()?.try_clone(),
+        };
+        let ram = draft.ram().try_clone().map_err(VmmError::Memory)?;
+        Ok(BaseCopy { base: base.map_err(VmmError::Memory)?, ram })
+    }
+
+    async fn capture(&mut self, draft: &Draft) -> Result<Captured, VmmError> {
+        self.calls.note(Call::Capture);
+        self.refuse_on(Fault::CaptureFails, "xen-save-devices-state")?;
+        self.forked()?;
+        if self.status == Status::Running {
+            return Err(VmmError::Unfit { what: "be captured", reason: "it runs" });
+        }
+        draft.state_writer()?.write_all(b"fake").map_err(VmmError::Memory)?;
+        draft.ram().write_all_at(OWN_MEMORY, 0).map_err(VmmError::Memory)?;
+        Ok(Captured { memory_bytes: OWN_MEMORY.len() as u64, copied_in: Duration::ZERO })
+    }
+
     async fn save(mut self, draft: Draft, key: &TemplateKey) -> Result<Template, VmmError> {
-        self.answer("migrate")?;
+        self.calls.note(Call::Save);
+        self.refuse_on(Fault::CaptureFails, "xen-save-devices-state")?;
         self.kill().await;
-        draft.state().write_all(b"fake").map_err(VmmError::Channels)?;
+        draft.state_writer()?.write_all(b"fake").map_err(VmmError::Channels)?;
         Ok(draft.finish(key)?)
     }
 
@@ -192,6 +296,7 @@ impl Vm for FakeVm {
     }
 
     async fn kill(&mut self) -> Exit {
+        self.calls.note(Call::Kill);
         self.guest.abort();
         self.wait().await
     }
@@ -204,71 +309,4 @@ impl Drop for FakeVm {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-    use crate::machine::{Accelerator, Shape};
-    use crate::template::KeyInputs;
-
-    fn machine() -> Machine {
-        Machine {
-            shape: Shape::new(Accelerator::Tcg, 1, 128).unwrap(),
-            kernel: "kernel".into(),
-            initrd: "initrd".into(),
-            kernel_arguments: Vec::new(),
-            disks: Vec::new(),
-        }
-    }
-
-    /// Echoes one byte, then powers off.
-    fn echo() -> FakeVmm {
-        FakeVmm::new(|mut channels: GuestChannels| async move {
-            let byte = channels.control.read_u8().await.unwrap();
-            channels.control.write_u8(byte).await.unwrap();
-            Exit::PoweredOff
-        })
-    }
-
-    #[tokio::test]
-    async fn a_guest_answers_and_ends() {
-        // Promise: the fake behaves as a VM does to those who use it.
-        let mut vm = echo().boot(&machine(), None).await.unwrap();
-        let mut channels = vm.take_channels().unwrap();
-        assert!(vm.take_channels().is_none());
-        channels.control.write_u8(7).await.unwrap();
-        assert_eq!(channels.control.read_u8().await.unwrap(), 7);
-        assert_eq!(vm.wait().await, Exit::PoweredOff);
-        assert_eq!(vm.kill().await, Exit::PoweredOff);
-        assert!(matches!(vm.status().await, Err(VmmError::Ended(Exit::PoweredOff))));
-    }
-
-    #[tokio::test]
-    async fn a_template_is_saved_and_forked() {
-        // Promise: templates of the fake go through the same directories as real ones.
-        let parent = tempfile::tempdir().unwrap();
-        let draft = Draft::create(&parent.path().join("t"), 128 << 20).unwrap();
-        let vm = echo().boot(&machine(), Some(&draft)).await.unwrap();
-        let key = TemplateKey::new(&KeyInputs { shape: machine().shape, vmm: "fake", parts: &[] });
-        let template = vm.save(draft, &key).await.unwrap();
-        let mut fork = echo().fork(&machine(), &template).await.unwrap();
-        assert_eq!(fork.kill().await, Exit::Killed);
-    }
-
-    #[tokio::test]
-    async fn every_fault_shows() {
-        // Promise: each fault a real VMM has can be had on demand.
-        let start = |fault| async move { echo().with_fault(fault).boot(&machine(), None).await };
-        assert!(matches!(start(Fault::DiesAtStart).await, Err(VmmError::Ended(Exit::VmmDied { .. }))));
-        let mut panicked = start(Fault::PanickedGuest).await.unwrap();
-        assert_eq!(panicked.wait().await, Exit::Panicked { message: "fake".to_owned() });
-        assert!(String::from_utf8_lossy(&panicked.console_tail()).contains("Kernel panic"));
-        let mut dead = start(Fault::DeadControl).await.unwrap();
-        assert!(matches!(dead.pause().await, Err(VmmError::Qmp(QmpError::Silent { .. }))));
-        let mut silent = start(Fault::SilentGuest).await.unwrap();
-        let mut channels = silent.take_channels().unwrap();
-        let wait = std::time::Duration::from_millis(50);
-        assert!(tokio::time::timeout(wait, channels.control.read_u8()).await.is_err());
-        assert_eq!(silent.kill().await, Exit::Killed);
-    }
-}
+mod tests;

@@ -9,7 +9,9 @@ const KERNEL_TICKS_PER_SECOND: u64 = 250;
 /// Words every guest gets. `panic=-1` restarts at once, which `-no-reboot` turns into an end of the VM;
 /// 8250 probing is limited to the one port there is; the i8042 words avoid waits for hardware that is not
 /// there. Huge pages only where a program asks, and pages not zeroed twice: both make a fork write to, and so
-/// own, memory of its template for nothing (26 MiB of a VM that has run one command, against 4 without).
+/// own, memory of its template for nothing (26 MiB of a VM that has run one command, against 4 without). Grace
+/// periods are expedited: with few processors that interrupts hardly anybody, and freezing a file system, which
+/// waits for three of them, takes 2 ms instead of 36.
 pub(crate) const ALWAYS: &[&str] = &[
     "console=ttyS0",
     "quiet",
@@ -23,6 +25,7 @@ pub(crate) const ALWAYS: &[&str] = &[
     "random.trust_cpu=on",
     "transparent_hugepage=madvise",
     "init_on_alloc=0",
+    "rcupdate.rcu_expedited=1",
 ];
 
 /// Builds the line. `tsc_khz` is the host's, and is needed under TCG, where the guest's TSC is the host's:

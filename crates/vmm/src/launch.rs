@@ -18,8 +18,9 @@ use crate::arguments::{DiskFds, Ram, Start, WiredDisk, Wiring, arguments, fd_pat
 use crate::confinement::{Confinement, spec};
 use crate::error::VmmError;
 use crate::kernel_line::kernel_line;
+use crate::live_disk::LiveDisk;
 use crate::machine::{Accelerator, Disk, Image, Machine};
-use crate::memory_file::{kernel_stub, sparse_copy};
+use crate::memory_file::{kernel_stub, memory_copy};
 use crate::qemu::Qemu;
 use crate::template::{Draft, DraftId, Template};
 use crate::tsc;
@@ -49,6 +50,10 @@ pub(crate) struct Launched {
     pub(crate) state: Option<RawFd>,
     /// The draft whose file is the guest's memory.
     pub(crate) memory: Option<DraftId>,
+    /// The file the guest's memory is a private mapping of.
+    pub(crate) base: Option<File>,
+    /// The disks that can change.
+    pub(crate) disks: Vec<LiveDisk>,
     pub(crate) began: Instant,
 }
 
@@ -64,12 +69,13 @@ pub(crate) fn launch(
     machine.check()?;
     let mut outfit = Outfit::default();
     outfit.grant_device(NULL_DEVICE)?;
-    let (ram, state) = outfit.memory(source, qemu, confinement, support)?;
+    let (ram, base, state) = outfit.memory(source, qemu, confinement, support)?;
     let (kernel, start) = outfit.start(machine, source)?;
     if machine.shape.accelerator() == Accelerator::Kvm {
         outfit.kvm(support)?;
     }
-    let disks = machine.disks.iter().map(|disk| outfit.disk(disk)).collect::<Result<_, _>>()?;
+    let numbered = machine.disks.iter().enumerate();
+    let disks = numbered.map(|(index, disk)| outfit.disk(index, disk)).collect::<Result<_, _>>()?;
     let (qmp, qmp_fd) = outfit.channel()?;
     let (console, console_fd) = outfit.channel()?;
     let (control, control_fd) = outfit.channel()?;
@@ -93,7 +99,7 @@ pub(crate) fn launch(
         Source::Kernel(None) | Source::Template(_) => None,
     };
     let channels = GuestChannels { control, bulk };
-    Ok(Launched { child, qmp, console, channels, state, memory, began })
+    Ok(Launched { child, qmp, console, channels, state, memory, base, disks: outfit.live, began })
 }
 
 fn spawn(path: &Path, arguments: &[String], jail: Jail) -> Result<Child, VmmError> {
@@ -117,6 +123,7 @@ struct Outfit {
     inherit: Vec<OwnedFd>,
     grants: Vec<Grant>,
     answers: Vec<Answer>,
+    live: Vec<LiveDisk>,
 }
 
 impl Outfit {
@@ -134,41 +141,49 @@ impl Outfit {
         Ok(self.give(file))
     }
 
+    /// Guest memory, the file it is a private mapping of, and the number of the device state.
     fn memory(
         &mut self,
         source: &Source<'_>,
         qemu: &Qemu,
         confinement: &Confinement,
         support: &Support,
-    ) -> Result<(Ram, Option<RawFd>), VmmError> {
+    ) -> Result<(Ram, Option<File>, Option<RawFd>), VmmError> {
         match source {
-            Source::Kernel(None) => Ok((Ram::Anonymous, None)),
+            Source::Kernel(None) => Ok((Ram::Anonymous, None, None)),
             Source::Kernel(Some(draft)) => {
                 draft.lend_ram(confinement.run_as.as_ref().map(|ids| (ids.uid, ids.gid)))?;
                 let ram = draft.ram().try_clone().map_err(VmmError::Channels)?;
-                Ok((Ram::Shared(self.give_openable(ram, Access::ReadWrite)?), None))
+                Ok((Ram::Shared(self.give_openable(ram, Access::ReadWrite)?), None, None))
             }
             Source::Template(template) => {
-                let ram = self.template_memory(template.ram()?, qemu, support)?;
-                Ok((ram, Some(self.give(template.state()?))))
+                let (ram, base) = self.template_memory(template.ram()?, qemu, support)?;
+                Ok((ram, Some(base), Some(self.give(template.state()?))))
             }
         }
     }
 
     /// An older QEMU opens the file for writing even though it maps it privately. The jail answers that open
     /// with our read-only descriptor; where it cannot, QEMU gets a copy, which costs the time of copying.
-    fn template_memory(&mut self, ram: File, qemu: &Qemu, support: &Support) -> Result<Ram, VmmError> {
-        if qemu.opens_memory_read_only() {
-            return Ok(Ram::Private(self.give_openable(ram, Access::Read)?));
-        }
-        if !support.answered_opens {
-            let copy = sparse_copy(&ram).map_err(VmmError::Channels)?;
-            return Ok(Ram::PrivateWritable(self.give(copy)));
+    fn template_memory(
+        &mut self,
+        ram: File,
+        qemu: &Qemu,
+        support: &Support,
+    ) -> Result<(Ram, File), VmmError> {
+        let copied = !qemu.opens_memory_read_only() && !support.answered_opens;
+        let ram = if copied { memory_copy(&ram).map_err(VmmError::Channels)? } else { ram };
+        let base = ram.try_clone().map_err(VmmError::Channels)?;
+        if copied {
+            return Ok((Ram::PrivateWritable(self.give(ram)), base));
         }
         let file = ram.try_clone().map_err(VmmError::Channels)?.into();
         let fd = self.give_openable(ram, Access::Read)?;
+        if qemu.opens_memory_read_only() {
+            return Ok((Ram::Private(fd), base));
+        }
         self.answers.push(Answer { path: PathBuf::from(fd_path(fd)), file });
-        Ok(Ram::PrivateWritable(fd))
+        Ok((Ram::PrivateWritable(fd), base))
     }
 
     fn start(&mut self, machine: &Machine, source: &Source<'_>) -> Result<(RawFd, Start), VmmError> {
@@ -203,14 +218,23 @@ impl Outfit {
         Ok(device)
     }
 
-    fn disk(&mut self, disk: &Disk) -> Result<WiredDisk, VmmError> {
+    fn disk(&mut self, index: usize, disk: &Disk) -> Result<WiredDisk, VmmError> {
         let fds = match &disk.image {
             Image::ReadOnly(path) => DiskFds::ReadOnly(self.give(open(path, Access::Read)?)),
-            Image::Writable(path) => DiskFds::Writable(self.give(open(path, Access::ReadWrite)?)),
-            Image::Overlay { overlay, backing } => DiskFds::Overlay {
-                overlay: self.give(open(overlay, Access::ReadWrite)?),
-                backing: self.give(open(backing, Access::Read)?),
-            },
+            Image::Writable(path) => {
+                let fd = self.give(open(path, Access::ReadWrite)?);
+                self.live.push(LiveDisk::plain(disk, index, fd));
+                DiskFds::Writable(fd)
+            }
+            Image::Overlay { overlay, layers, backing } => {
+                let backing = self.give(open(backing, Access::Read)?);
+                let layers = layers.iter().map(|path| Ok(self.give(open(path, Access::Read)?)));
+                let layers = layers.collect::<Result<Vec<_>, VmmError>>()?;
+                let reader = open(overlay, Access::Read)?;
+                let overlay = self.give(open(overlay, Access::ReadWrite)?);
+                self.live.push(LiveDisk::layered(disk, index, layers.len(), overlay, reader));
+                DiskFds::Overlay { overlay, layers, backing }
+            }
         };
         Ok(WiredDisk { serial: disk.serial.clone(), fds, flush: disk.flush })
     }
@@ -223,7 +247,8 @@ impl Outfit {
     }
 }
 
-fn open(path: &Path, access: Access) -> Result<File, VmmError> {
+/// Opens a file in the narrowest mode that does.
+pub(crate) fn open(path: &Path, access: Access) -> Result<File, VmmError> {
     OpenOptions::new()
         .read(true)
         .write(access == Access::ReadWrite)

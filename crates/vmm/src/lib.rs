@@ -14,15 +14,18 @@ mod error;
 mod exit;
 #[cfg(feature = "fake")]
 pub mod fake;
+mod guest_memory;
 mod kernel_line;
 mod launch;
 pub mod limits;
+mod live_disk;
 mod machine;
 mod memory_file;
 mod qemu;
 mod qemu_vm;
 mod qmp;
 mod scratch;
+mod sparse;
 mod stub_kernel;
 mod template;
 mod tsc;
@@ -35,6 +38,9 @@ pub use machine::{Accelerator, Disk, Flush, Image, Machine, MachineError, Serial
 pub use qemu::{QEMU_PROGRAM, QEMU_VERSION_MIN, Qemu, QemuError, QemuVersion};
 pub use qemu_vm::{QemuVm, QemuVmm};
 pub use qmp::QmpError;
-pub use scratch::{BLANK_RECIPE, ScratchError, create_blank, create_disposable_overlay, create_overlay};
-pub use template::{Draft, KeyInputs, Template, TemplateError, TemplateKey, host_processor};
-pub use vm::{GuestChannels, Status, Timings, Vm, Vmm};
+pub use scratch::{
+    BLANK_RECIPE, ScratchError, check_layer, create_blank, create_disposable_overlay, create_overlay,
+    merge_layers,
+};
+pub use template::{Draft, KeyInputs, Template, TemplateDisk, TemplateError, TemplateKey, host_processor};
+pub use vm::{BaseCopy, Captured, GuestChannels, Status, Timings, Vm, Vmm};

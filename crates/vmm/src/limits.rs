@@ -61,8 +61,26 @@ pub const TRANSLATION_CACHE_MIB: u32 = 128;
 /// arena and one 8 MiB stack per thread.
 pub const ADDRESS_SPACE_SLACK_BYTES: u64 = 4 << 30;
 
-/// Descriptors QEMU may hold open.
-pub const OPEN_FILES_MAX: u64 = 256;
+/// Descriptors QEMU may hold open, and the highest number one may have: two for each layer of a disk, and the
+/// numbers of those it inherits are the shim's, which has as many files open meanwhile.
+pub const OPEN_FILES_MAX: u64 = 512;
+
+/// Layers between a disk's overlay and the raw file under all. Each costs QEMU two descriptors, and a read of
+/// what none of them holds asks every one.
+pub const LAYERS_MAX: usize = 64;
+
+/// Number of the first descriptor set made while a VM runs: above those of its start, which are numbered as the
+/// descriptors in them.
+pub(crate) const LIVE_SET_FIRST: u64 = OPEN_FILES_MAX;
+
+/// What is read of `/proc/PID/maps`, in bytes: a QEMU has some 500 mappings of 100 bytes.
+pub(crate) const MAPS_BYTES_MAX: u64 = 1 << 20;
+
+/// Pages of guest memory looked up at once; eight bytes each.
+pub(crate) const PAGEMAP_PAGES_MAX: usize = 32 * 1024;
+
+/// Guest memory copied at once, in bytes.
+pub(crate) const COPY_BYTES_MAX: usize = 1 << 20;
 
 /// Size of a template's metadata, in bytes.
 pub const TEMPLATE_METADATA_BYTES_MAX: u64 = 64 * 1024;

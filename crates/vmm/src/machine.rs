@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{DISKS_MAX, MEMORY_MIB, SERIAL_BYTES_MAX, VCPU_COUNT};
+use crate::limits::{DISKS_MAX, LAYERS_MAX, MEMORY_MIB, SERIAL_BYTES_MAX, VCPU_COUNT};
 
 /// How guest code is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,6 +52,12 @@ pub enum MachineError {
     /// More disks than the machine has slots.
     #[error("{asked} disks: at most {DISKS_MAX}")]
     DiskCount {
+        /// What was asked for.
+        asked: usize,
+    },
+    /// A disk of too many layers.
+    #[error("a disk of {asked} layers: at most {LAYERS_MAX}")]
+    LayerCount {
         /// What was asked for.
         asked: usize,
     },
@@ -138,13 +144,25 @@ pub enum Image {
     ReadOnly(PathBuf),
     /// A raw file, written in place.
     Writable(PathBuf),
-    /// A qcow2 overlay over a raw file that is never written.
+    /// A qcow2 overlay over layers and a raw file that are never written.
     Overlay {
-        /// The qcow2 file.
+        /// The qcow2 file that takes what the guest writes.
         overlay: PathBuf,
-        /// The raw file under it.
+        /// The qcow2 files under it, lowest first.
+        layers: Vec<PathBuf>,
+        /// The raw file under them all.
         backing: PathBuf,
     },
+}
+
+impl Image {
+    /// Files that stand between the raw file and the overlay.
+    pub(crate) fn layer_count(&self) -> usize {
+        match self {
+            Image::ReadOnly(_) | Image::Writable(_) => 0,
+            Image::Overlay { layers, .. } => layers.len(),
+        }
+    }
 }
 
 /// Whether what the guest flushes must be on stable storage.
@@ -186,13 +204,17 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Checks what the types do not: the number of disks and the kernel's arguments.
+    /// Checks what the types do not: the number of disks and of their layers, and the kernel's arguments.
     ///
     /// # Errors
-    /// When there are too many disks, or an argument that is not one printable word.
+    /// When there are too many disks or layers, or an argument that is not one printable word.
     pub fn check(&self) -> Result<(), MachineError> {
         if self.disks.len() > DISKS_MAX {
             return Err(MachineError::DiskCount { asked: self.disks.len() });
+        }
+        let deepest = self.disks.iter().map(|disk| disk.image.layer_count()).max().unwrap_or(0);
+        if deepest > LAYERS_MAX {
+            return Err(MachineError::LayerCount { asked: deepest });
         }
         let bad =
             self.kernel_arguments.iter().find(|a| a.is_empty() || !a.bytes().all(|b| b.is_ascii_graphic()));

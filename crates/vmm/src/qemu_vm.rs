@@ -1,8 +1,14 @@
 //! QEMU as the VMM, and one running QEMU as the VM.
 
-use std::os::fd::{AsFd, RawFd};
+mod capture;
+mod disks;
+mod sets;
+mod start;
+
+use std::fs::File;
+use std::os::fd::RawFd;
+use std::path::Path;
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
 
 use pyro_jail::Support;
 use serde_json::{Value, json};
@@ -11,16 +17,19 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::confinement::Confinement;
-use crate::console::{Tail, follow};
+use crate::console::Tail;
 use crate::error::VmmError;
 use crate::exit::{Ending, Exit, classify};
-use crate::launch::{Launched, Source, launch};
-use crate::limits::{CONSOLE_TAIL_BYTES, DRAIN_MAX, QUIT_MAX, STDERR_TAIL_BYTES};
-use crate::machine::Machine;
+use crate::launch::{Source, launch};
+use crate::limits::{DRAIN_MAX, QUIT_MAX};
+use crate::live_disk::LiveDisk;
+use crate::machine::{Flush, Machine, Serial};
 use crate::qemu::Qemu;
-use crate::qmp::{Client, MigrationState, QmpError};
+use crate::qmp::{Client, QmpError};
 use crate::template::{Draft, DraftId, Template, TemplateKey};
-use crate::vm::{GuestChannels, Status, Timings, Vm, Vmm};
+use crate::vm::{BaseCopy, Captured, GuestChannels, Status, Timings, Vm, Vmm};
+use sets::Sets;
+use start::Started;
 
 /// QEMU, with how it is confined.
 #[derive(Debug, Clone)]
@@ -74,6 +83,9 @@ pub struct QemuVm {
     channels: Option<GuestChannels>,
     state: Option<RawFd>,
     memory: Option<DraftId>,
+    base: Option<File>,
+    disks: Vec<LiveDisk>,
+    sets: Sets,
     console: Tail,
     stderr: Tail,
     readers: Vec<JoinHandle<()>>,
@@ -82,95 +94,7 @@ pub struct QemuVm {
     exit: Option<Exit>,
 }
 
-/// A VM whose start is not over.
-struct Started {
-    vm: QemuVm,
-    clock: Clock,
-}
-
-/// Measures phases, each from the end of the one before.
-struct Clock(Instant);
-
-impl Clock {
-    fn lap(&mut self) -> Duration {
-        let now = Instant::now();
-        let lap = now.duration_since(self.0);
-        self.0 = now;
-        lap
-    }
-}
-
 impl QemuVm {
-    fn started(launched: Launched) -> Started {
-        let Launched { mut child, qmp, console, channels, state, memory, began } = launched;
-        let console_tail = Tail::new(CONSOLE_TAIL_BYTES);
-        let stderr_tail = Tail::new(STDERR_TAIL_BYTES);
-        let mut readers = vec![follow(console, console_tail.clone())];
-        readers.extend(child.stderr.take().map(|stderr| follow(stderr, stderr_tail.clone())));
-        let mut clock = Clock(began);
-        let vm = Self {
-            pid: child.id().unwrap_or_default(),
-            child,
-            qmp: Client::new(qmp),
-            channels: Some(channels),
-            state,
-            memory,
-            console: console_tail,
-            stderr: stderr_tail,
-            readers,
-            timings: Timings { spawn: clock.lap(), ..Timings::default() },
-            ending: Ending::Unasked,
-            exit: None,
-        };
-        Started { vm, clock }
-    }
-
-    async fn begin(&mut self, clock: &mut Clock) -> Result<(), VmmError> {
-        let capabilities = self.qmp.send("qmp_capabilities", json!({})).await?;
-        self.qmp.greet().await?;
-        self.qmp.answer(capabilities).await?;
-        self.timings.qmp_ready = clock.lap();
-        Ok(())
-    }
-
-    /// Loads the template's device state and lets the guest go on. The commands are sent at once, before QEMU
-    /// has started: it takes them in order.
-    async fn load(&mut self, clock: &mut Clock) -> Result<(), VmmError> {
-        let uri = format!("fd:{}", self.state.ok_or(VmmError::State { what: "load" })?);
-        let capabilities = self.qmp.send("qmp_capabilities", json!({})).await?;
-        let shared = self.qmp.send("migrate-set-capabilities", migration_capabilities()).await?;
-        let incoming = self.qmp.send("migrate-incoming", json!({"uri": uri})).await?;
-        self.qmp.greet().await?;
-        self.qmp.answer(capabilities).await?;
-        self.timings.qmp_ready = clock.lap();
-        self.qmp.answer(shared).await?;
-        self.qmp.answer(incoming).await?;
-        self.migrated("load").await?;
-        self.timings.load = clock.lap();
-        self.qmp.execute("cont", json!({})).await?;
-        self.timings.cont = clock.lap();
-        Ok(())
-    }
-
-    /// Stops the guest and writes the device state into the draft's file.
-    async fn store(&mut self, draft: &Draft) -> Result<(), VmmError> {
-        if self.memory != Some(draft.id()) {
-            return Err(VmmError::State { what: "save" });
-        }
-        self.qmp.execute("stop", json!({})).await?;
-        self.qmp.execute("migrate-set-capabilities", migration_capabilities()).await?;
-        self.qmp.give_descriptor("state", draft.state().as_fd()).await?;
-        self.qmp.execute("migrate", json!({"uri": "fd:state"})).await?;
-        self.migrated("save").await
-    }
-
-    async fn migrated(&mut self, what: &'static str) -> Result<(), VmmError> {
-        match self.qmp.migrated().await? {
-            MigrationState::Completed => Ok(()),
-            MigrationState::Open | MigrationState::Failed => Err(VmmError::State { what }),
-        }
-    }
-
     async fn quit(&mut self) {
         self.ending = Ending::Asked;
         // QEMU may be gone before it has answered; its end is waited for either way.
@@ -180,10 +104,12 @@ impl QemuVm {
         }
     }
 
+    fn alive(&self) -> Result<(), VmmError> {
+        self.exit.as_ref().map_or(Ok(()), |exit| Err(VmmError::Ended(exit.clone())))
+    }
+
     async fn ask(&mut self, command: &'static str) -> Result<Value, VmmError> {
-        if let Some(exit) = &self.exit {
-            return Err(VmmError::Ended(exit.clone()));
-        }
+        self.alive()?;
         let answer = self.qmp.execute(command, json!({})).await.map_err(VmmError::from);
         self.or_exit(answer).await
     }
@@ -234,7 +160,9 @@ impl Vm for QemuVm {
     }
 
     async fn resume(&mut self) -> Result<(), VmmError> {
-        self.ask("cont").await.map(drop)
+        self.ask("cont").await?;
+        let closed = self.close_sets().await;
+        self.or_exit(closed).await
     }
 
     async fn status(&mut self) -> Result<Status, VmmError> {
@@ -244,6 +172,31 @@ impl Vm for QemuVm {
             Some(false) => Ok(Status::Paused),
             None => Err(VmmError::Qmp(QmpError::Malformed { what: "a status without its state" })),
         }
+    }
+
+    async fn add_layer(&mut self, serial: &Serial, overlay: &Path) -> Result<(), VmmError> {
+        self.alive()?;
+        let added = self.put_layer(serial, overlay).await;
+        self.or_exit(added).await
+    }
+
+    async fn set_flush(&mut self, serial: &Serial, flush: Flush) -> Result<(), VmmError> {
+        self.alive()?;
+        let set = self.reopen_flush(serial, flush).await;
+        self.or_exit(set).await
+    }
+
+    fn base_copy(&self, draft: &Draft) -> Result<BaseCopy, VmmError> {
+        self.alive()?;
+        self.forked_memory(draft)
+    }
+
+    async fn capture(&mut self, draft: &Draft) -> Result<Captured, VmmError> {
+        if self.status().await? == Status::Running {
+            return Err(VmmError::Unfit { what: "be captured", reason: "it runs" });
+        }
+        let captured = self.copy_state_and_memory(draft).await;
+        self.or_exit(captured).await
     }
 
     async fn save(mut self, draft: Draft, key: &TemplateKey) -> Result<Template, VmmError> {
@@ -281,9 +234,4 @@ impl Drop for QemuVm {
     fn drop(&mut self) {
         self.readers.iter().for_each(JoinHandle::abort);
     }
-}
-
-fn migration_capabilities() -> Value {
-    let on = |capability| json!({"capability": capability, "state": true});
-    json!({"capabilities": [on("x-ignore-shared"), on("events")]})
 }

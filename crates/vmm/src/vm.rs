@@ -3,6 +3,7 @@
 //! ```text
 //!            boot ──────────► running ──save──► (template, VM gone)
 //!   template ─fork─► running ─┬─pause─► paused ─resume─► running
+//!                             │            └─capture─► (template, VM paused)
 //!                             └─ guest ends, QEMU dies, kill ──► Exit
 //! ```
 //!
@@ -11,13 +12,17 @@
 
 #![allow(async_fn_in_trait, reason = "callers run on a current-thread runtime and need no Send futures")]
 
+use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
 
 use crate::error::VmmError;
 use crate::exit::Exit;
-use crate::machine::Machine;
+use crate::machine::{Flush, Machine, Serial};
+use crate::sparse::copy_sparse;
 use crate::template::{Draft, Template, TemplateKey};
 
 /// What starts virtual machines.
@@ -75,6 +80,35 @@ pub trait Vm: Sized {
     /// When QEMU does not answer or has ended.
     async fn status(&mut self) -> Result<Status, VmmError>;
 
+    /// Puts an overlay, empty and made for it, on top of a disk, whether the guest runs or not. From here on the
+    /// guest writes there, and what it wrote to before is a layer: complete, and open for reading only.
+    ///
+    /// # Errors
+    /// When there is no such disk, it has as many layers as it can have, or the VMM refuses: then the disk is as it
+    /// was. When the VMM fails half-way: then the VM is ended, and what it wrote meanwhile counts for nothing.
+    async fn add_layer(&mut self, serial: &Serial, overlay: &Path) -> Result<(), VmmError>;
+
+    /// Decides whether flushes of a disk count, from now on.
+    ///
+    /// # Errors
+    /// When there is no such disk, or the VMM refuses; then nothing has changed.
+    async fn set_flush(&mut self, serial: &Serial, flush: Flush) -> Result<(), VmmError>;
+
+    /// The work of copying the memory this VM was forked from into the draft, which must be of its size and unused: the
+    /// long part of keeping its memory, for a thread of its own while the guest runs.
+    ///
+    /// # Errors
+    /// When the VM was not forked.
+    fn base_copy(&self, draft: &Draft) -> Result<BaseCopy, VmmError>;
+
+    /// Completes the draft, after [`Vm::base_copy`], with device state and with what the guest has written of its
+    /// memory. The VM must be paused and stays so; the draft can then be finished, and forked by machines whose
+    /// disks hold what this one's held.
+    ///
+    /// # Errors
+    /// When the VM runs or was not forked, or state or memory cannot be copied. The VM can go on.
+    async fn capture(&mut self, draft: &Draft) -> Result<Captured, VmmError>;
+
     /// Makes a template of this VM, which was booted with `draft`, and ends it.
     ///
     /// # Errors
@@ -95,6 +129,38 @@ pub struct GuestChannels {
     pub control: UnixStream,
     /// Large ones.
     pub bulk: UnixStream,
+}
+
+/// A copy of the memory that a VM was forked from, to be made.
+#[derive(Debug)]
+pub struct BaseCopy {
+    pub(crate) base: File,
+    pub(crate) ram: File,
+}
+
+impl BaseCopy {
+    /// Makes it; blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    /// When the sizes differ, or the disk has no room.
+    pub fn run(self) -> Result<(), VmmError> {
+        let copy = || {
+            if self.base.metadata()?.len() != self.ram.metadata()?.len() {
+                return Err(io::Error::other("the draft has another size than the memory"));
+            }
+            copy_sparse(&self.base, &self.ram)
+        };
+        copy().map_err(VmmError::Memory)
+    }
+}
+
+/// What was copied of a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Captured {
+    /// Memory that was not its template's, in bytes.
+    pub memory_bytes: u64,
+    /// How long device state and that memory took.
+    pub copied_in: Duration,
 }
 
 /// Whether a guest runs.

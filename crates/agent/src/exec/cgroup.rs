@@ -38,6 +38,19 @@ impl Cgroups {
         Ok(Cgroups { parent: Some(parent), ..Cgroups::default() })
     }
 
+    /// Stops every process of every command, or lets it run again.
+    pub(crate) fn set_frozen(&self, frozen: bool) -> rustix::io::Result<()> {
+        let Some(parent) = &self.parent else { return Ok(()) };
+        write(parent.as_fd(), "cgroup.freeze", if frozen { b"1" } else { b"0" })
+    }
+
+    /// Whether all of them stand; where there is no hierarchy nothing ever runs on.
+    pub(crate) fn are_frozen(&self) -> bool {
+        let Some(parent) = &self.parent else { return true };
+        let events = read_at(parent, "cgroup.events", SMALL_FILE_BYTES_MAX).unwrap_or_default();
+        String::from_utf8_lossy(&events).lines().any(|line| line == "frozen 1")
+    }
+
     /// Makes the group for the next command, if there is none yet.
     pub(crate) fn prepare(&mut self) -> rustix::io::Result<()> {
         if self.spare.is_none() {

@@ -16,6 +16,7 @@ use rustix::process::Pid;
 use super::account::{Account, AccountFiles};
 use super::cgroup::{Cgroup, Cgroups};
 use super::child::{BirthError, Cradle, Step};
+use super::halt::Halt;
 use super::plan::{Plan, text};
 use super::reaper::Reaper;
 use super::running::Running;
@@ -33,6 +34,7 @@ use crate::workspace::Workspace;
 pub(crate) struct Engine {
     pub(crate) reaper: Reaper,
     pub(crate) cgroups: RefCell<Cgroups>,
+    pub(super) halt: Halt,
     cradle: RefCell<Cradle>,
     /// Room for one read.
     pub(crate) buffer: RefCell<Box<[u8]>>,
@@ -74,6 +76,7 @@ impl Engine {
         Engine {
             reaper,
             cgroups: RefCell::new(cgroups),
+            halt: Halt::default(),
             cradle: RefCell::default(),
             buffer: RefCell::new(vec![0; DATA_BYTES_MAX].into_boxed_slice()),
             is_root: rustix::process::geteuid().is_root(),
@@ -81,8 +84,9 @@ impl Engine {
     }
 
     /// Runs a command to its end: started, streamed, drained, replied. What is left of it is cleared away
-    /// only when the reply is on its way. In a workspace, the reply waits for the disk.
-    pub(crate) async fn run(&self, exec: &Exec, io: &CallIo, workspace: Option<&Arc<Workspace>>) {
+    /// only when the reply is on its way. In a workspace that is kept, the reply waits for the disk.
+    pub(crate) async fn run(&self, exec: &Exec, io: &CallIo, workspace: &Arc<Workspace>) {
+        self.halt.is_over().await;
         match self.start(exec) {
             Ok(mut running) => {
                 if exec.terminal.is_some() && !exec.stdin {
@@ -92,10 +96,7 @@ impl Engine {
                 let exited = running.see_through(io, exec.timeout_ms.map(Duration::from_millis)).await;
                 io.bulk.send(Frame::eof(io.stream, Channel::Stdout)).await;
                 io.bulk.send(Frame::eof(io.stream, Channel::Stderr)).await;
-                let settled = match workspace {
-                    Some(workspace) => workspace.settle().await,
-                    None => Ok(()),
-                };
+                let settled = workspace.settle().await;
                 io.reply(&settled.map_or_else(Reply::Failed, |()| Reply::Exited(exited))).await;
                 tokio::task::yield_now().await;
             }

@@ -13,6 +13,7 @@ mod account;
 mod cgroup;
 mod child;
 mod engine;
+mod halt;
 mod outcome;
 mod plan;
 mod pump;

@@ -16,9 +16,11 @@ use rustix::mount::{
 use super::disks::{disk, make_directory, mount_ext4};
 use super::furnish::{self, Layers, furnish};
 use super::identity;
+use super::standing::Standing;
 use super::warm::read_ahead;
 use crate::failure::system;
-use crate::workspace::{JOINT, Places};
+use crate::scratch::Scratch;
+use crate::workspace::{JOINT, Unattached};
 
 const BASE: &str = "/base";
 const SCRATCH: &str = "/scratch";
@@ -62,9 +64,9 @@ pub(crate) fn warm() -> Result<Warm, Failure> {
     Ok(Warm { base, scratch, joints })
 }
 
-/// Makes this fork itself and assembles its root. `prepare` has passed [`super::check`]. Gives what no path
-/// leads to from there on.
-pub(crate) fn prepare(warm: Warm, prepare: &Prepare) -> Result<Places, Failure> {
+/// Makes this fork itself and assembles its root. `prepare` has passed [`super::check`]. Gives the root, and the
+/// workspace that is to be opened in it.
+pub(crate) fn prepare(warm: Warm, prepare: &Prepare) -> Result<(Standing, Unattached), Failure> {
     identity::adopt(prepare)?;
     // `noinit_itable`: a fresh disk is not to be written to behind the guest's back.
     mount_ext4(&warm.scratch, SCRATCH, MountFlags::NOATIME | MountFlags::NODEV, c"noinit_itable")?;
@@ -75,7 +77,15 @@ pub(crate) fn prepare(warm: Warm, prepare: &Prepare) -> Result<Places, Failure> 
     mount("overlay", NEW_ROOT, "overlay", MountFlags::NOATIME, OVERLAY_OPTIONS)
         .map_err(|errno| system("the root cannot be mounted", errno))?;
     enter().map_err(|errno| system("the root cannot be entered", errno))?;
-    Ok(Places { scratch, joints: warm.joints })
+    let root = open_directory("/").map_err(|errno| system("the root cannot be opened", errno))?;
+    let copy = |fd: &OwnedFd| {
+        let copy = rustix::io::fcntl_dupfd_cloexec(fd, 0);
+        copy.map_err(|errno| system("a descriptor cannot be copied", errno))
+    };
+    let (whole, place) = (Scratch::new(copy(&scratch)?), copy(&warm.joints)?);
+    let unattached = Unattached::open(scratch, warm.joints)?;
+    let standing = Standing::new(whole, root, place, unattached.record()?, prepare)?;
+    Ok((standing, unattached))
 }
 
 fn lay_out(scratch: &OwnedFd, warm: &Warm, prepare: &Prepare) -> rustix::io::Result<()> {

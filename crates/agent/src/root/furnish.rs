@@ -184,6 +184,7 @@ mod tests {
                 hostname: "vm-1".to_owned(),
                 machine_id: "0123456789abcdef0123456789abcdef".to_owned(),
                 workspace: WorkspaceDisk::Plain,
+                boot_id: None,
             };
             let (base, upper) = (open(&self.base("")), open(&self.upper("")));
             furnish(Layers { base: base.as_fd(), upper: upper.as_fd() }, &prepare).unwrap();

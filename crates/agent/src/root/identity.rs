@@ -24,9 +24,35 @@ struct PoolInfo {
     buffer: [u8; 32],
 }
 
+/// What a system calls itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) hostname: String,
+    pub(crate) machine_id: String,
+}
+
+impl Identity {
+    /// What a guest is told to be.
+    pub(crate) fn of(prepare: &Prepare) -> Identity {
+        Identity { hostname: prepare.hostname.clone(), machine_id: prepare.machine_id.clone() }
+    }
+
+    /// As text: each on a line of its own.
+    pub(crate) fn to_text(&self) -> String {
+        format!("{}\n{}\n", self.hostname, self.machine_id)
+    }
+
+    /// From [`Self::to_text`]; `None` for what it never gives.
+    pub(crate) fn parse(text: &[u8]) -> Option<Identity> {
+        let (hostname, machine_id) = std::str::from_utf8(text).ok()?.strip_suffix('\n')?.split_once('\n')?;
+        let is_one = is_hostname(hostname) && is_machine_id(machine_id);
+        is_one.then(|| Identity { hostname: hostname.to_owned(), machine_id: machine_id.to_owned() })
+    }
+}
+
 /// Gives this fork its own time, randomness and name. The clock goes first: what it is told ages.
 pub(crate) fn adopt(prepare: &Prepare) -> Result<(), Failure> {
-    set_clock(prepare.realtime_ns).map_err(|errno| system("the clock cannot be set", errno))?;
+    set_clock(prepare.realtime_ns)?;
     reseed(&prepare.entropy)
         .map_err(|errno| system("the random number generator cannot be reseeded", errno))?;
     rustix::system::sethostname(prepare.hostname.as_bytes())
@@ -35,22 +61,52 @@ pub(crate) fn adopt(prepare: &Prepare) -> Result<(), Failure> {
 
 /// Refuses names that would not be what they say, before anything is changed.
 pub(crate) fn check(prepare: &Prepare) -> Result<(), Failure> {
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
-    let hostname = prepare.hostname.as_bytes();
-    if hostname.is_empty() || hostname.len() > HOSTNAME_BYTES_MAX || !hostname.iter().copied().all(is_name) {
+    if !is_hostname(&prepare.hostname) {
         return Err(failure(FailureKind::InvalidArgument, format!("{:?} is no host name", prepare.hostname)));
     }
-    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if prepare.machine_id.len() != 32 || !prepare.machine_id.bytes().all(is_hex) {
+    if !is_machine_id(&prepare.machine_id) {
         return Err(failure(
             FailureKind::InvalidArgument,
             "a machine id has 32 lower-case hexadecimal digits",
         ));
     }
-    Ok(())
+    match &prepare.boot_id {
+        Some(boot_id) if !is_uuid(boot_id) => {
+            Err(failure(FailureKind::InvalidArgument, "a boot id is a UUID in lower case"))
+        }
+        _ => Ok(()),
+    }
 }
 
-fn set_clock(realtime_ns: u64) -> rustix::io::Result<()> {
+/// Sets the guest's clock to the host's.
+pub(crate) fn set_clock(realtime_ns: u64) -> Result<(), Failure> {
+    set_realtime(realtime_ns).map_err(|errno| system("the clock cannot be set", errno))
+}
+
+fn is_hostname(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+    !name.is_empty() && name.len() <= HOSTNAME_BYTES_MAX && name.bytes().all(is_letter)
+}
+
+fn is_machine_id(id: &str) -> bool {
+    id.len() == 32 && id.bytes().all(is_hex)
+}
+
+/// As the kernel writes one: groups of 8, 4, 4, 4 and 12 digits.
+fn is_uuid(id: &str) -> bool {
+    let is_hyphen = |at: usize| matches!(at, 8 | 13 | 18 | 23);
+    id.len() == 36
+        && id
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| is_hyphen(at) == (byte == b'-') && (is_hyphen(at) || is_hex(byte)))
+}
+
+fn is_hex(byte: u8) -> bool {
+    byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
+}
+
+fn set_realtime(realtime_ns: u64) -> rustix::io::Result<()> {
     const NS: u64 = 1_000_000_000;
     let seconds = i64::try_from(realtime_ns / NS).map_err(|_| Errno::INVAL)?;
     let nanoseconds = i64::try_from(realtime_ns % NS).map_err(|_| Errno::INVAL)?;
@@ -82,7 +138,8 @@ mod tests {
 
     fn prepare(hostname: &str, machine_id: &str) -> Prepare {
         let (hostname, machine_id) = (hostname.to_owned(), machine_id.to_owned());
-        Prepare { entropy: [0; 32], realtime_ns: 0, hostname, machine_id, workspace: WorkspaceDisk::Plain }
+        let (workspace, boot_id) = (WorkspaceDisk::Plain, None);
+        Prepare { entropy: [0; 32], realtime_ns: 0, hostname, machine_id, workspace, boot_id }
     }
 
     /// Names that would break a file of the guest are refused before anything is touched.
@@ -96,5 +153,35 @@ mod tests {
         for id in ["", "0123", "0123456789ABCDEF0123456789ABCDEF"] {
             assert!(check(&prepare("vm", id)).is_err(), "{id:?}");
         }
+    }
+
+    /// A boot id is one as the kernel writes them.
+    #[test]
+    fn boot_ids_are_checked() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let check =
+            |boot_id: &str| check(&Prepare { boot_id: Some(boot_id.to_owned()), ..prepare("vm", id) });
+        assert_eq!(check("01234567-89ab-4def-8123-456789abcdef"), Ok(()));
+        for boot_id in [
+            "",
+            "0123456789ab-4def-8123-456789abcdef-",
+            "01234567-89AB-4def-8123-456789abcdef",
+            "01234567-89ab-4def-8123-456789abcdef\n",
+            "01234567089ab-4def-8123-456789abcdef",
+        ] {
+            assert!(check(boot_id).is_err(), "{boot_id:?}");
+        }
+    }
+
+    /// A record gives back what it was made of, and nothing else is taken for one.
+    #[test]
+    fn a_record_is_read_back() {
+        let identity = Identity::of(&prepare("vm-1.local", "0123456789abcdef0123456789abcdef"));
+        let text = identity.to_text();
+        assert_eq!(Identity::parse(text.as_bytes()), Some(identity));
+        for end in 0..text.len() {
+            assert_eq!(Identity::parse(&text.as_bytes()[..end]), None);
+        }
+        assert_eq!(Identity::parse(format!("x{text}x").as_bytes()), None);
     }
 }

@@ -3,12 +3,16 @@
 //! Owns what happens to mounts after the boot, and what makes a fork itself.
 
 mod assemble;
+mod boot_id;
 mod disks;
 mod elf;
 mod furnish;
 mod identity;
+mod names;
+mod standing;
 mod warm;
 
 pub(crate) use assemble::{Warm, prepare, warm};
 pub(crate) use disks::{disk, mount_ext4};
-pub(crate) use identity::check;
+pub(crate) use identity::{Identity, check, set_clock};
+pub(crate) use standing::Standing;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pyro_channel::FrameReader;
@@ -23,7 +24,9 @@ use tokio::task::LocalSet;
 use crate::exec::{Cgroups, Engine, Reaper};
 use crate::guest::{Guest, Stage};
 use crate::init::reap;
+use crate::scratch::Scratch;
 use crate::session::serve;
+use crate::workspace::tests::{Bench, workspace};
 
 /// Longer than anything here takes on a machine that is swamped.
 const TEST_SECONDS_MAX: Duration = Duration::from_secs(60);
@@ -35,6 +38,7 @@ pub(crate) struct Host {
     /// Frames of calls that nobody waits for yet.
     waiting: HashMap<StreamId, Vec<Frame>>,
     pub(crate) has_cgroups: bool,
+    guest: Rc<Guest>,
 }
 
 /// What a call gave.
@@ -99,17 +103,28 @@ impl Drop for TestCgroups {
 
 /// Runs `test` against an agent whose life stands at `stage`.
 pub(crate) fn with_host_at(stage: Stage, test: impl AsyncFnOnce(&mut Host)) {
+    with_host_on(stage, None, test);
+}
+
+/// Runs `test` against an agent whose guest has a scratch disk.
+pub(crate) fn with_host_on(stage: Stage, scratch: Option<Arc<Scratch>>, test: impl AsyncFnOnce(&mut Host)) {
     let cgroups = TestCgroups::new();
     let has_cgroups = cgroups.0.is_some();
     let parents = cgroups.0.as_deref().map(|own| Cgroups::below(own).unwrap()).unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let guest = Rc::new(Guest::new(stage, Engine::new(Reaper::new(), parents)));
+        if let Some(scratch) = scratch {
+            guest.set_scratch(scratch);
+        }
         tokio::task::spawn_local(reap(Rc::clone(&guest), signal(SignalKind::child()).unwrap()));
         let ((control, agent_control), (bulk, agent_bulk)) =
             (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
-        let agent =
-            tokio::task::spawn_local(serve(guest, agent_control.into_split(), agent_bulk.into_split()));
+        let agent = tokio::task::spawn_local(serve(
+            Rc::clone(&guest),
+            agent_control.into_split(),
+            agent_bulk.into_split(),
+        ));
         let (control, bulk) = (control.into_split(), bulk.into_split());
         let mut host = Host {
             readers: [FrameReader::new(control.0), FrameReader::new(bulk.0)],
@@ -117,6 +132,7 @@ pub(crate) fn with_host_at(stage: Stage, test: impl AsyncFnOnce(&mut Host)) {
             streams: 0,
             waiting: HashMap::new(),
             has_cgroups,
+            guest,
         };
         tokio::time::timeout(TEST_SECONDS_MAX, test(&mut host))
             .await
@@ -128,10 +144,15 @@ pub(crate) fn with_host_at(stage: Stage, test: impl AsyncFnOnce(&mut Host)) {
 
 /// Runs `test` against an agent that may run commands and has been greeted.
 pub(crate) fn with_host(test: impl AsyncFnOnce(&mut Host)) {
-    with_host_at(Stage::Prepared(None), async |host: &mut Host| {
+    with_host_at(plain(), async |host: &mut Host| {
         host.greet(1).await;
         test(host).await;
     });
+}
+
+/// A guest that may run commands, in a workspace that nobody keeps and nobody looks at.
+pub(crate) fn plain() -> Stage {
+    Stage::Prepared(workspace(&Bench::new(), false))
 }
 
 pub(crate) fn exec(argv: &[&str]) -> Exec {
@@ -156,6 +177,11 @@ pub(crate) fn on_terminal(script: &str, rows: u16, columns: u16) -> Exec {
 }
 
 impl Host {
+    /// What a copy's `Prepare` ends with: its commands go on. The rest of it would be about this machine.
+    pub(crate) fn let_go_on(&self) {
+        self.guest.engine.go_on();
+    }
+
     pub(crate) async fn send(&mut self, frame: Frame) {
         let mut wire = Vec::new();
         frame.write_to(&mut wire);
@@ -165,13 +191,22 @@ impl Host {
     }
 
     pub(crate) async fn greet(&mut self, nonce: u64) {
-        let payload = encode(&Hello::new(nonce)).unwrap();
+        assert!(!self.greet_with(Hello::new(nonce)).await);
+    }
+
+    /// Greets; gives whether the calls go on. What comes of them until then is kept if they do.
+    pub(crate) async fn greet_with(&mut self, hello: Hello) -> bool {
+        let payload = encode(&hello).unwrap();
         self.send(Frame { stream: StreamId::CONNECTION, kind: Kind::Hello, payload }).await;
         loop {
             let frame = self.any().await;
             if frame.kind == Kind::Hello {
-                decode::<Hello>(&frame.payload).unwrap().check_answer(nonce).unwrap();
-                return;
+                let answer = decode::<Hello>(&frame.payload).unwrap();
+                answer.check_answer(hello.nonce).unwrap();
+                return answer.continues;
+            }
+            if hello.continues {
+                self.waiting.entry(frame.stream).or_default().push(frame);
             }
         }
     }
@@ -198,13 +233,23 @@ impl Host {
     }
 
     /// The next frame of either lane.
-    async fn any(&mut self) -> Frame {
+    pub(crate) async fn any(&mut self) -> Frame {
         let [control, bulk] = &mut self.readers;
         let frame = tokio::select! {
             frame = control.next() => frame,
             frame = bulk.next() => frame,
         };
         frame.unwrap().expect("the agent closed a lane")
+    }
+
+    /// The next frame of either lane, if one comes soon.
+    pub(crate) async fn soon(&mut self) -> Option<Frame> {
+        tokio::time::timeout(Duration::from_millis(200), self.any()).await.ok()
+    }
+
+    /// Frames of one call that have come and that nobody has looked at.
+    pub(crate) fn kept(&mut self, stream: StreamId) -> Vec<Frame> {
+        self.waiting.remove(&stream).unwrap_or_default()
     }
 
     /// The next frame of one call.
@@ -238,7 +283,7 @@ impl Host {
     /// Sees a call through to its reply, granting as it reads.
     pub(crate) async fn finish(&mut self, stream: StreamId, stdin: &[u8]) -> Done {
         let mut done = Done {
-            reply: Reply::Synced,
+            reply: Reply::Thawed,
             stdout: Vec::new(),
             stderr: Vec::new(),
             events: Vec::new(),

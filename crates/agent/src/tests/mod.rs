@@ -2,7 +2,9 @@
 //! Control groups are used where this user may make some, and process groups otherwise.
 
 mod commands;
+mod holds;
 pub(crate) mod host;
+pub(crate) mod namespace;
 mod protocol;
 mod streams;
 mod terminals;

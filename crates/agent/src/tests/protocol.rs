@@ -1,8 +1,8 @@
 //! What a host may and may not do on the lanes.
 
-use super::host::{Host, exec, marker, shell, until_gone, until_there, with_host, with_host_at};
+use super::host::{Host, exec, marker, plain, shell, until_gone, until_there, with_host, with_host_at};
 use crate::guest::Stage;
-use pyro_proto::agent::{Exec, FailureKind, Outcome, Prepare, Reply, Request, WorkspaceDisk};
+use pyro_proto::agent::{Exec, FailureKind, Outcome, Prepare, Reply, Request, WorkspaceDisk, Written};
 use pyro_proto::{Channel, Frame, Kind, StreamId};
 
 /// A new handshake ends every call of the one before, and their processes.
@@ -93,17 +93,21 @@ fn the_wrong_moment_is_refused() {
             hostname: "vm".to_owned(),
             machine_id: "0".repeat(32),
             workspace: WorkspaceDisk::Plain,
+            boot_id: None,
         };
         assert_eq!(host.call(&Request::Prepare(prepare)).await.failure().kind, FailureKind::Refused);
         assert_eq!(host.call(&Request::Warm).await.failure().kind, FailureKind::Refused);
-        assert_eq!(host.call(&Request::Sync).await.reply, Reply::Synced);
+        assert_eq!(host.call(&Request::Sync).await.reply, Reply::Synced(Written::default()));
+        for request in [Request::Freeze, Request::Thaw, Request::Release] {
+            assert_eq!(host.call(&request).await.failure().kind, FailureKind::Refused, "{request:?}");
+        }
     });
 }
 
 /// Nothing is done for a host that has not said hello.
 #[test]
 fn a_host_says_hello_first() {
-    with_host_at(Stage::Prepared(None), async |host: &mut Host| {
+    with_host_at(plain(), async |host: &mut Host| {
         let marker = marker();
         host.open(&Request::Exec(exec(&["sleep", &marker]))).await;
         host.greet(3).await;

@@ -7,7 +7,11 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, mount, mount_remount, move_mount, open_tree};
+use rustix::io::Errno;
+use rustix::mount::{
+    MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_remount, move_mount, open_tree,
+    unmount,
+};
 
 use super::directory::open_child;
 use super::disk::Disk;
@@ -15,6 +19,9 @@ use super::error::{WorkspaceError, step};
 
 /// Name of the directory, in a place of the agent's own, where the layers are joined.
 pub(crate) const JOINT: &str = "workspace";
+
+/// Where the tree is shown.
+pub(crate) const SHOWN_AT: &str = "/workspace";
 
 /// Relative to the disk's directory, so that no path of the agent's is seen in a guest's list of mounts.
 /// `redirect_dir` lets directories be renamed, `index` keeps hard links together when they are copied up;
@@ -40,7 +47,7 @@ pub(crate) struct Joint {
 pub(crate) fn join(disk: &Disk, place: BorrowedFd<'_>) -> Result<Joint, WorkspaceError> {
     // A kernel without the parameter refuses such renames, as it always did.
     let _ = std::fs::write(REDIRECT_PARAMETER, REDIRECT_BYTES_MAX);
-    let target = format!("/proc/self/fd/{}/{JOINT}", place.as_raw_fd());
+    let target = joint_path(place);
     let flags = MountFlags::NOATIME | MountFlags::NODEV;
     let before = rustix::fs::open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(step("the working directory cannot be opened"))?;
@@ -71,4 +78,22 @@ pub(crate) fn show(joint: &Joint, target: &str) -> Result<(), WorkspaceError> {
         mount_remount(shown, MountFlags::BIND | MountFlags::NOATIME, c"")
     };
     show().map_err(step("/workspace cannot be mounted"))
+}
+
+/// Undoes [`show`]; fails, and changes nothing, while somebody is in there.
+pub(crate) fn hide(target: &str) -> Result<(), WorkspaceError> {
+    match unmount(target, UnmountFlags::empty()) {
+        Err(Errno::BUSY) => Err(WorkspaceError::Refused("a process is in /workspace")),
+        result => result.map_err(step("/workspace cannot be unmounted")),
+    }
+}
+
+/// Undoes [`join`], once nothing is shown any more.
+pub(crate) fn part(joint: Joint, place: BorrowedFd<'_>) -> Result<(), WorkspaceError> {
+    drop(joint);
+    unmount(joint_path(place), UnmountFlags::empty()).map_err(step("the workspace cannot be taken apart"))
+}
+
+fn joint_path(place: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}/{JOINT}", place.as_raw_fd())
 }

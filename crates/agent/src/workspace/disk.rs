@@ -6,6 +6,7 @@
 //!   workspace/sealed        there once the baseline is whole
 //!   workspace/upper, work   the overlay's
 //!   workspace/plan          a push that is being put in place
+//!   workspace/identity      whose identity the root on this disk bears
 //! ```
 //!
 //! Never writes to `upper` and `work`, which are the kernel's alone.
@@ -17,14 +18,15 @@ use rustix::io::Errno;
 
 use super::directory::{names, open_child};
 use super::error::{WorkspaceError, step};
-use super::node::write_all;
-use super::remove::clear;
-use crate::small_file::read_at;
+use super::remove::{clear, remove};
+use crate::small_file::{create_at, read_at, write_all};
 
 const HOME: &[u8] = b"workspace";
 const SEALED: &[u8] = b"sealed";
 const PLAN: &[u8] = b"plan";
 const PLAN_DRAFT: &[u8] = b"plan.draft";
+const WORK: &[u8] = b"work";
+const UPPER: &[u8] = b"upper";
 
 /// Directories of a workspace, with their parents first.
 const DIRECTORIES: [&str; 5] = ["base", "base/tree", "base/stage", "upper", "work"];
@@ -88,6 +90,34 @@ impl Disk {
         self.sync()?;
         self.write_file(SEALED, b"").map_err(step("the baseline cannot be sealed"))?;
         self.sync()
+    }
+
+    /// The same without waiting for the disk: for a workspace that goes with its VM, or is written out by whoever
+    /// keeps it.
+    pub(crate) fn mark_sealed(&self) -> Result<(), WorkspaceError> {
+        create_at(&self.home, "sealed", b"", Mode::RUSR | Mode::WUSR)
+            .map_err(step("the baseline cannot be sealed"))
+    }
+
+    /// Whether baseline and changes are both empty.
+    pub(crate) fn is_empty(&self) -> Result<bool, WorkspaceError> {
+        let is_empty = names(self.baseline()?)
+            .map(|mut names| names.next().is_none())
+            .map_err(step("the baseline cannot be read"))?;
+        Ok(is_empty && self.upper()?.is_none())
+    }
+
+    /// Makes of a disk that [`Self::is_empty`], and whose layers are not joined, one that waits for its baseline.
+    pub(crate) fn unseal(&self) -> Result<(), WorkspaceError> {
+        let unseal = || {
+            rustix::fs::unlinkat(&self.home, SEALED, AtFlags::empty())?;
+            // The kernel has noted there what the lower layer was.
+            [WORK, UPPER].into_iter().try_for_each(|name| {
+                remove(self.home.as_fd(), name)?;
+                make_directory(&self.home, name)
+            })
+        };
+        unseal().map_err(step("the baseline cannot be unsealed"))
     }
 
     /// Removes what a seed has left that did not come to its end.

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!   Unattached ──seed (or an empty baseline)──► sealed ──attach──► Workspace ──► push, changes, export
+//!        ▲                                                            │
+//!        └─────────── undo, while both are empty ─────────────────────┘
 //! ```
 //!
 //! Owns everything below `workspace/` on the scratch disk. Must never follow a symlink out of the tree, change
@@ -16,14 +18,16 @@ mod error;
 mod export;
 mod inlet;
 mod node;
+mod opening;
 mod order;
 mod outlet;
 mod push;
+mod record;
 mod remove;
 mod resolve;
 mod seed;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transfer;
 mod writer;
 
@@ -31,7 +35,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use pyro_proto::agent::{Changes, Export, Failure, Push, Reply, Tally, WorkspaceDisk};
+use pyro_proto::agent::{Changes, Export, Failure, Push, Reply, Tally};
 use pyro_proto::{Channel, Frame};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -41,36 +45,23 @@ use self::changes::{Views, Wanted};
 use self::disk::Disk;
 use self::error::WorkspaceError;
 use self::inlet::Inlet;
+pub(crate) use self::opening::{Opened, Unattached, Undone, open};
 use self::push::{Sides, Unpushed};
+pub(crate) use self::record::Record;
 use crate::console::warn;
 use crate::exec::CallIo;
 use crate::failure::errno_text;
 use crate::limits::TRANSFERS_MAX;
-
-/// Where the tree is shown.
-const SHOWN_AT: &str = "/workspace";
-
-/// Descriptors that reach what no path leads to once the guest has its root.
-#[derive(Debug)]
-pub(crate) struct Places {
-    /// The root of the scratch filesystem.
-    pub(crate) scratch: OwnedFd,
-    /// A directory of the agent's own that holds [`JOINT`].
-    pub(crate) joints: OwnedFd,
-}
-
-/// A workspace whose baseline is still to come.
-#[derive(Debug)]
-pub(crate) struct Unattached {
-    disk: Disk,
-    joints: OwnedFd,
-}
 
 /// A workspace that commands work in.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     disk: Disk,
     joint: Joint,
+    /// A directory of the agent's own that holds [`JOINT`].
+    joints: OwnedFd,
+    /// Whether it outlives its VM.
+    is_kept: AtomicBool,
     /// Places of transfers that go on at once.
     transfers: Arc<Semaphore>,
     /// The place of the one push.
@@ -81,72 +72,13 @@ pub(crate) struct Workspace {
     is_stuck: AtomicBool,
 }
 
-/// What a fresh root is given.
-#[derive(Debug)]
-pub(crate) enum Opened {
-    /// No workspace.
-    Plain,
-    /// One that waits for its baseline.
-    Unseeded(Unattached),
-    /// One to work in.
-    Attached(Arc<Workspace>),
-}
-
-/// Opens what `kind` announces, once the guest has its root.
-pub(crate) fn open(places: Places, kind: WorkspaceDisk) -> Result<Opened, Failure> {
-    if kind == WorkspaceDisk::Plain {
-        return Ok(Opened::Plain);
-    }
-    let unattached = Unattached { disk: Disk::open(places.scratch)?, joints: places.joints };
-    let disk = &unattached.disk;
-    match kind {
-        WorkspaceDisk::Unseeded => return Ok(Opened::Unseeded(unattached)),
-        WorkspaceDisk::Existing if !disk.is_sealed() => {
-            return Err(WorkspaceError::Refused("the disk holds no workspace whose baseline is whole").into());
-        }
-        WorkspaceDisk::Empty => {
-            disk.clear_baseline()?;
-            disk.seal()?;
-        }
-        WorkspaceDisk::Existing | WorkspaceDisk::Plain => {}
-    }
-    Ok(Opened::Attached(Arc::new(unattached.attach()?)))
-}
-
-impl Unattached {
-    /// Fills the baseline and attaches the workspace. One that could not be filled can be seeded again.
-    pub(crate) async fn seed(
-        self,
-        io: &CallIo,
-    ) -> Result<(Arc<Workspace>, Tally), (Option<Unattached>, Failure)> {
-        let seeded = transfer::receive(io, move |mut inlet: Inlet| {
-            Ok(match seed::seed(&self.disk, &mut inlet) {
-                Ok(tally) => self.attach().map(|workspace| (workspace, tally)).map_err(|error| (None, error)),
-                Err(error) => Err((Some(self), error)),
-            })
-        });
-        match seeded.await {
-            Ok(Ok((workspace, tally))) => Ok((Arc::new(workspace), tally)),
-            Ok(Err((unattached, error))) => Err((unattached, error.into())),
-            Err(error) => Err((None, error.into())),
-        }
-    }
-
-    /// Joins baseline and changes, undoes what a dying guest left half done, and shows the tree.
-    fn attach(self) -> Result<Workspace, WorkspaceError> {
-        let joint = attach::join(&self.disk, self.joints.as_fd())?;
-        let workspace = Workspace::new(self.disk, joint);
-        push::recover(&workspace.disk, workspace.sides())?;
-        attach::show(&workspace.joint, SHOWN_AT)?;
-        Ok(workspace)
-    }
-}
-
 impl Workspace {
-    fn new(disk: Disk, joint: Joint) -> Workspace {
+    fn new(disk: Disk, joint: Joint, joints: OwnedFd, is_kept: bool) -> Workspace {
         Workspace {
             disk,
             joint,
+            joints,
+            is_kept: AtomicBool::new(is_kept),
             transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)),
             pushes: Arc::new(Semaphore::new(1)),
             number: AtomicU64::new(1),
@@ -154,8 +86,16 @@ impl Workspace {
         }
     }
 
-    /// Returns when everything that was written so far is on the disk.
+    /// Says whether it outlives its VM from now on.
+    pub(crate) fn set_kept(&self, is_kept: bool) {
+        self.is_kept.store(is_kept, Ordering::Relaxed);
+    }
+
+    /// Returns when everything that was written so far is on the disk; at once when that goes with the VM.
     pub(crate) async fn settle(self: &Arc<Self>) -> Result<(), Failure> {
+        if !self.is_kept.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let workspace = Arc::clone(self);
         Ok(transfer::settle(move || workspace.disk.sync()).await?)
     }

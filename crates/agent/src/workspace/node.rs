@@ -4,7 +4,6 @@ use std::os::fd::AsFd;
 
 use pyro_proto::tree::{Mtime, Node, NodeKind};
 use rustix::fs::{AtFlags, FileType, Mode, RawMode, Stat, Timespec, Timestamps, UTIME_OMIT};
-use rustix::io::Errno;
 
 use super::directory::kind;
 
@@ -74,18 +73,4 @@ pub(crate) fn version(stat: &Stat) -> u64 {
     ];
     let hash = parts.iter().flatten().fold(START, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME));
     hash.max(1)
-}
-
-/// Writes all of `bytes` at `offset`.
-pub(crate) fn write_all(file: impl AsFd, mut bytes: &[u8], mut offset: u64) -> rustix::io::Result<()> {
-    while !bytes.is_empty() {
-        let count = match rustix::io::pwrite(&file, bytes, offset) {
-            Ok(0) => return Err(Errno::NOSPC),
-            Err(Errno::INTR) => 0,
-            result => result?,
-        };
-        bytes = bytes.get(count..).unwrap_or_default();
-        offset += count as u64;
-    }
-    Ok(())
 }

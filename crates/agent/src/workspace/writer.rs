@@ -13,7 +13,8 @@ use rustix::io::Errno;
 
 use super::directory::{Directories, kind, open_directory, stat_at, stat_below};
 use super::error::{WorkspaceError, shown, unwritable};
-use super::node::{mode, set_mtime_at, timestamps, write_all};
+use super::node::{mode, set_mtime_at, timestamps};
+use crate::small_file::write_all;
 
 /// Mode of directories that a stream leaves out.
 const DIRECTORY_MODE: u32 = 0o755;

@@ -7,6 +7,10 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Execute, Sizing};
 
+mod snapshots;
+
+pub(crate) use snapshots::{Fork, Reset, Snapshot, SnapshotCreate, SnapshotDelete};
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Workspace {
     /// Make a workspace, from nothing, a directory or an archive
@@ -39,14 +43,35 @@ pub(crate) enum Workspace {
     /// Work with patches
     #[command(subcommand)]
     Patch(Patch),
-    /// Start a workspace's VM
+    /// Keep a workspace's whole computer under a name, list what is kept, delete it
+    #[command(subcommand)]
+    Snapshot(Snapshot),
+    /// Set a workspace back to a snapshot, or to what it was made as
+    Reset(Reset),
+    /// Make copies of a workspace, from a snapshot or from the running one with its processes
+    #[command(after_help = ALL_OR_NONE)]
+    Fork(Fork),
+    /// Start a workspace's VM; one that is paused goes on where it was
     Start(One),
-    /// End a workspace's VM; its disk stays
+    /// End a workspace's VM; its disk stays, the memory of a paused one goes
     Stop(One),
+    /// End a workspace's VM and keep its memory
+    Pause(One),
+    /// Let a paused workspace go on where it was
+    Resume(One),
     /// Remove workspaces with everything in them
     #[command(visible_alias = "rm")]
     Delete(Delete),
+    /// Give back the space that no workspace needs any more
+    Gc {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
+
+/// What holds of several copies, and what does not.
+const ALL_OR_NONE: &str = "All copies are made, or none, also when it fails or is interrupted. Killed outright (SIGKILL), it leaves those that were made by then: see `pyro workspace list`.";
 
 /// A workspace, and how to report.
 #[derive(Args, Debug)]
@@ -63,7 +88,7 @@ pub(crate) struct One {
 pub(crate) struct Connected {
     #[command(flatten)]
     pub(crate) one: One,
-    /// Fail instead of starting a workspace that is stopped
+    /// Fail instead of starting a workspace that is stopped or paused
     #[arg(long)]
     pub(crate) no_start: bool,
 }
@@ -124,6 +149,9 @@ pub(crate) struct List {
     /// Print their ids and nothing else
     #[arg(long, conflicts_with = "json")]
     pub(crate) id_only: bool,
+    /// Tell how much room each takes for itself, and together with others
+    #[arg(long, conflicts_with = "id_only")]
+    pub(crate) sizes: bool,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

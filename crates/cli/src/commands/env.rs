@@ -1,20 +1,26 @@
 //! `pyro env`
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
-use pyro::{Cancel, Code, Environment, Failure, PullPhase, PullProgress, Pyro};
+use pyro::{
+    Cancel, CatalogEntry, Code, Environment, EnvironmentSize, Failure, PullPhase, PullProgress, Pyro,
+};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::arguments::Env;
+use crate::commands::gc::tell_busy;
 use crate::exit::Status;
 use crate::interrupt::Interrupts;
+use crate::sizes::{bytes, mebibytes};
 use crate::untrusted::printable;
 use crate::{report, terminal};
 
 pub(crate) async fn run(pyro: &Pyro, arguments: Env) -> Result<Status, Failure> {
     match arguments {
-        Env::List { json } => list(pyro, json),
+        Env::List { sizes, json } => list(pyro, sizes, json),
         Env::Pull { environment, json } => {
             let environment = pull(pyro, &environment).await?;
             Ok(describe("Pulled", &environment, json))
@@ -25,21 +31,50 @@ pub(crate) async fn run(pyro: &Pyro, arguments: Env) -> Result<Status, Failure> 
             Ok(freed(&format!("Removed: {environment}"), bytes, json))
         }
         Env::Prune { json } => {
-            let bytes = pyro.prune()?;
-            Ok(freed("Pruned", bytes, json))
+            let pruned = pyro.prune()?;
+            if json {
+                return Ok(report::written(report::json(&pruned)));
+            }
+            if pruned.was_busy {
+                tell_busy();
+            }
+            Ok(freed("Pruned", pruned.freed_bytes, json))
         }
     }
 }
 
-fn list(pyro: &Pyro, as_json: bool) -> Result<Status, Failure> {
+/// An entry of the catalog, and what it takes where that was asked for.
+#[derive(Debug, Serialize)]
+struct Entry {
+    #[serde(flatten)]
+    entry: CatalogEntry,
+    #[serde(flatten)]
+    size: Option<EnvironmentSize>,
+}
+
+fn list(pyro: &Pyro, with_sizes: bool, as_json: bool) -> Result<Status, Failure> {
     let catalog = pyro.catalog();
+    let sizes = if with_sizes { pyro.environment_sizes() } else { BTreeMap::new() };
+    let with_size = |entry: CatalogEntry| Entry { size: sizes.get(&entry.name).copied(), entry };
+    let entries: Vec<Entry> = catalog.environments.into_iter().map(with_size).collect();
     if as_json {
-        return Ok(report::written(report::json(&catalog)));
+        let value = json!({ "catalog_version": catalog.catalog_version, "environments": entries });
+        return Ok(report::written(report::json(&value)));
     }
     let mut text = format!("Catalog version: {}\n", catalog.catalog_version);
-    for entry in &catalog.environments {
+    for Entry { entry, size } in &entries {
         let state = if entry.installed { "installed" } else { "not installed" };
         text.push_str(&format!("{} [{state}] {}\n", entry.name, entry.description));
+        if let Some(size) = size {
+            text.push_str(&format!(
+                "  rootfs={} kernel={} templates={} private={} shared={}\n",
+                bytes(size.rootfs_bytes),
+                bytes(size.kernel_bytes),
+                bytes(size.template_bytes),
+                bytes(size.private_bytes),
+                bytes(size.shared_bytes)
+            ));
+        }
     }
     Ok(report::written(terminal::result(&text)))
 }
@@ -101,10 +136,6 @@ fn freed(what: &str, bytes: u64, as_json: bool) -> Status {
         return report::written(report::json(&json!({ "freed_bytes": bytes })));
     }
     report::written(terminal::result(&format!("{what}\nFreed: {}", mebibytes(bytes))))
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / (1024.0 * 1024.0))
 }
 
 /// A pull's progress: two marker lines for programs, a bar for people.

@@ -5,6 +5,9 @@ mod completions;
 mod demo;
 mod doctor;
 mod env;
+mod gc;
+mod pool;
+mod refill;
 mod run;
 mod shim;
 mod workspace;
@@ -54,6 +57,9 @@ fn with_state(parsed: Arguments) -> Result<Status, Failure> {
             Command::Env(arguments) => env::run(&pyro, arguments).await,
             Command::Run(arguments) => run::run(&pyro, arguments).await,
             Command::Workspace(arguments) => workspace::run(&pyro, arguments).await,
+            Command::Pool(arguments) => pool::run(&pyro, arguments).await,
+            Command::Gc(arguments) => gc::run(&pyro, &arguments),
+            Command::Refill(arguments) => refill::run(&pyro, &arguments).await,
             Command::Demo(arguments) => demo::run(&pyro, &arguments).await,
             Command::Bench(arguments) => bench::run(&pyro, &arguments).await,
             Command::Doctor(_) | Command::Completions(_) | Command::Shim => Ok(Status::SUCCESS),
@@ -66,7 +72,7 @@ fn with_state(parsed: Arguments) -> Result<Status, Failure> {
 }
 
 fn wants_json(command: &Command) -> bool {
-    use crate::arguments::Env;
+    use crate::arguments::{Env, Pool};
     match command {
         Command::Doctor(arguments) => arguments.json,
         Command::Run(arguments) => arguments.json,
@@ -74,13 +80,16 @@ fn wants_json(command: &Command) -> bool {
         Command::Demo(arguments) => arguments.json,
         Command::Bench(arguments) => arguments.json,
         Command::Env(
-            Env::List { json }
+            Env::List { json, .. }
             | Env::Pull { json, .. }
             | Env::Inspect { json, .. }
             | Env::Remove { json, .. }
             | Env::Prune { json },
         ) => *json,
-        Command::Completions(_) | Command::Shim => false,
+        Command::Pool(Pool::Status { json } | Pool::Drain { json }) => *json,
+        Command::Pool(Pool::Fill(arguments)) => arguments.json,
+        Command::Gc(arguments) => arguments.json,
+        Command::Completions(_) | Command::Shim | Command::Refill(_) => false,
     }
 }
 

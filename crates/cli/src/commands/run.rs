@@ -29,6 +29,8 @@ pub(crate) async fn run(pyro: &Pyro, arguments: Run) -> Result<Status, Failure> 
     if !pyro.is_installed(name)? {
         env::pull(pyro, name).await?;
     }
+    // However it ends, another VM takes the place of the one that it takes.
+    let _refilling = pyro.refill_at_end(name, shape);
     let mut interrupts = Interrupts::install()
         .map_err(|error| Failure::new(Code::System, "signals cannot be handled").because(error))?;
     let request = LaunchRequest { environment: name.to_owned(), shape, ttl_seconds: Some(ttl_seconds) };

@@ -5,7 +5,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{command, directories_of, to_end};
-use crate::{CreateRequest, Failure, GuestPath, Progress, Pyro, Seed, SeedRules, Shape, Source, Workspace};
+use crate::{
+    CreateRequest, Failure, ForkRequest, Forks, GuestPath, Progress, Pyro, ResetRequest, Seed, SeedRules,
+    Shape, SnapshotScope, SnapshotTaken, Source, Workspace,
+};
 
 /// The VM of a measurement that was killed stops so long after.
 const TTL_SECONDS: u64 = 600;
@@ -41,6 +44,58 @@ impl<'a> Doomed<'a> {
         let doomed =
             Doomed { pyro, id: workspace.id().to_owned(), is_gone: false, workspace: Some(workspace) };
         Ok((doomed, took))
+    }
+
+    /// A workspace that is there already, and is to go.
+    fn of(pyro: &'a Pyro, id: String) -> Doomed<'a> {
+        Doomed { pyro, id, is_gone: false, workspace: None }
+    }
+
+    /// Takes a snapshot of its disk; gives what that took, and what is told of it.
+    pub(super) async fn snapshot(&mut self, name: &str) -> Result<(Duration, SnapshotTaken), Failure> {
+        let workspace = self.workspace().await?;
+        let begun = Instant::now();
+        let taken = workspace.snapshot(name, SnapshotScope::Disk).await?;
+        Ok((begun.elapsed(), taken))
+    }
+
+    /// Deletes a snapshot.
+    pub(super) fn forget(&self, name: &str) -> Result<(), Failure> {
+        self.pyro.delete_snapshot(&self.id, name).map(drop)
+    }
+
+    /// Sets it back to a snapshot; gives what that took.
+    pub(super) async fn reset(&mut self, name: &str) -> Result<Duration, Failure> {
+        self.workspace = None;
+        let request = ResetRequest { snapshot: Some(name.to_owned()), scope: SnapshotScope::DiskAndMemory };
+        let begun = Instant::now();
+        let (workspace, _) = self.pyro.reset_workspace(&self.id, &request, |_| {}).await?;
+        let took = begun.elapsed();
+        self.workspace = Some(workspace);
+        Ok(took)
+    }
+
+    /// Makes a copy of a snapshot, or of itself as it runs; gives what is told of it.
+    pub(super) async fn fork(&self, snapshot: Option<&str>) -> Result<(Forks, Vec<Doomed<'a>>), Failure> {
+        let request = ForkRequest {
+            snapshot: snapshot.map(str::to_owned),
+            scope: SnapshotScope::DiskAndMemory,
+            count: 1,
+            name: None,
+            labels: Vec::new(),
+        };
+        let forks = self.pyro.fork_workspace(&self.id, &request, |_| {}).await?;
+        let doomed = forks.forks.iter().map(|fork| Doomed::of(self.pyro, fork.workspace_id.clone()));
+        let doomed = doomed.collect();
+        Ok((forks, doomed))
+    }
+
+    /// Pauses it; gives what that took.
+    pub(super) async fn pause(&mut self) -> Result<Duration, Failure> {
+        self.workspace = None;
+        let begun = Instant::now();
+        self.pyro.pause_workspace(&self.id).await?;
+        Ok(begun.elapsed())
     }
 
     /// The workspace, started where it does not run.

@@ -41,6 +41,11 @@ impl Samples {
         self.0.push(duration.as_secs_f64() / of.as_secs_f64().max(f64::MIN_POSITIVE));
     }
 
+    /// Whether none was taken yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What the samples come to.
     pub(super) fn figure(mut self, name: &'static str, unit: &'static str) -> Figure {
         self.0.sort_by(f64::total_cmp);

@@ -18,7 +18,7 @@ const SAMPLES_PER_PUSH: u32 = 10;
 const CHANGED: u32 = 10;
 
 const SMALL: Plan = Plan { directories: 10, files_per_directory: 10, file_bytes: 200 };
-const LARGE: Plan = Plan { directories: 1_000, files_per_directory: 100, file_bytes: 200 };
+pub(super) const LARGE: Plan = Plan { directories: 1_000, files_per_directory: 100, file_bytes: 200 };
 /// 200 MB in 10,000 files.
 const PUSHED: Plan = Plan { directories: 100, files_per_directory: 100, file_bytes: 20_000 };
 
@@ -112,7 +112,7 @@ impl Trees {
     }
 }
 
-async fn plant(forest: &Arc<Forest>, name: &'static str, plan: Plan) -> Result<PathBuf, Failure> {
+pub(super) async fn plant(forest: &Arc<Forest>, name: &'static str, plan: Plan) -> Result<PathBuf, Failure> {
     let forest = Arc::clone(forest);
     let planted = tokio::task::spawn_blocking(move || forest.plant(name, plan)).await;
     planted.map_err(|error| Failure::new(Code::System, "writing the trees failed").because(error))?

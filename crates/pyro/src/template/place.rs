@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pyro_image::GuestKit;
 
@@ -17,9 +17,36 @@ pub(crate) fn family(kit: &GuestKit, base_digest: &str, vmm: &str) -> String {
     pyro_image::Digest::of(text.as_bytes()).short()
 }
 
-/// Which template lies in a place now: one that was made anew is another, under the same name.
-pub(crate) fn identity(template: &Path) -> Option<u64> {
-    fs::metadata(template).ok().map(|directory| directory.ino())
+/// Which template lies in a place: one that was made anew is another, under the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    inode: u64,
+    /// Seconds and nanoseconds; it cannot be set back.
+    changed: (i64, i64),
+}
+
+/// Which template lies in a place now.
+pub(crate) fn identity(template: &Path) -> Option<Identity> {
+    let directory = fs::metadata(template).ok()?;
+    Some(Identity { inode: directory.ino(), changed: (directory.ctime(), directory.ctime_nsec()) })
+}
+
+/// What the VMs parked on the template that lies in a place now are filed under; `None` where there is none.
+pub(crate) fn lot(template: &Path) -> Option<String> {
+    let key = template.file_name()?.to_str()?;
+    let Identity { inode, changed: (seconds, nanoseconds) } = identity(template)?;
+    let text = format!("{key}\n{inode}\n{seconds}.{nanoseconds}\n");
+    Some(pyro_image::Digest::of(text.as_bytes()).short())
+}
+
+/// The templates that there are.
+pub(crate) fn all(templates: &Path) -> impl Iterator<Item = PathBuf> {
+    let families = fs::read_dir(templates).into_iter().flatten().flatten();
+    families
+        .flat_map(|family| fs::read_dir(family.path()).into_iter().flatten().flatten())
+        .filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."))
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
 }
 
 /// Removes what unfinished makings of one template left; the caller holds the template's lock.

@@ -64,8 +64,6 @@ impl Pyro {
         let environment = self.installed(&request.environment)?;
         let _hold = environment.hold().map_err(crate::environments::image_failure)?;
         let guest = self.guest(&environment, request.shape).await?;
-        let id = WorkspaceId::random()
-            .map_err(|error| Failure::new(Code::System, "no random numbers can be had").because(error))?;
         let blank_recipe =
             guest.blank.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let order = NewWorkspace {
@@ -83,11 +81,14 @@ impl Pyro {
                 path: HostPath::from(source.path()),
             }),
         };
+        let mut id = None;
         let start = |vm_id: &VmId| {
             let order = WorkspaceOrder::Create(order.clone());
-            self.workspace_start(&id, Some(request.ttl_seconds), &guest, vm_id, order)
+            // Another one each time: what a try that failed has left goes by itself, and is in nobody's way.
+            let id = id.insert(new_workspace_id()?);
+            Ok(self.workspace_start(id, Some(request.ttl_seconds), (&guest, &guest.ready), vm_id, order))
         };
-        let up = self.bring_up(&guest, begun, start, &mut on_notice).await?;
+        let up = self.bring_up(&guest, &guest.ready, begun, start, &mut on_notice).await?;
         let mut supervisor = up.supervisor;
         if let Some(source) = source {
             on_notice(Notice::Seeding);
@@ -99,7 +100,13 @@ impl Pyro {
                 return Err(failure);
             }
         }
-        let record = self.find_workspace(id.as_str())?;
+        let record = self.find_workspace(id.as_ref().map(WorkspaceId::as_str).unwrap_or_default())?;
         Ok(Workspace::up(record, supervisor.detach(), &guest, &up.started, up.timings))
     }
+}
+
+/// A new workspace's id.
+pub(super) fn new_workspace_id() -> Result<WorkspaceId, Failure> {
+    WorkspaceId::random()
+        .map_err(|error| Failure::new(Code::System, "no random numbers can be had").because(error))
 }

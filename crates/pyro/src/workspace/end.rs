@@ -6,29 +6,64 @@ use pyro_proto::shim;
 use pyro_store::{ClaimError, WorkspaceRecord};
 
 use super::Workspace;
-use crate::connection::{lost, unexpected};
-use crate::limits::{WORKSPACE_RELEASE_POLL, WORKSPACE_RELEASE_SECONDS_MAX, WORKSPACE_STOP_SECONDS_MAX};
+use crate::connection::{Connection, lost, unexpected};
+use crate::limits::{
+    SHIM_KILLED_SECONDS_MAX, WORKSPACE_DISCARD_SECONDS_MAX, WORKSPACE_RELEASE_POLL,
+    WORKSPACE_RELEASE_SECONDS_MAX, WORKSPACE_STOP_SECONDS_MAX,
+};
+use crate::socket::{connect_to, peer};
 use crate::{Code, Failure, Pyro};
 
+/// What a stop did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// The VM was ended.
+    Ended,
+    /// It was paused: its memory was dropped, its disk is as it was then.
+    MemoryDropped,
+    /// There was nothing to do.
+    Already,
+}
+
 impl Pyro {
-    /// Ends a workspace's VM; its disk stays. One that does not run is fine; gives whether it ran.
-    pub async fn stop_workspace(&self, reference: &str) -> Result<bool, Failure> {
+    /// Ends a workspace's VM; its disk stays, and what was kept of its memory goes.
+    pub async fn stop_workspace(&self, reference: &str) -> Result<Stopped, Failure> {
         let record = self.find_workspace(reference)?;
-        self.stop_vm(&record).await
+        if self.stop_vm(&record).await? {
+            return Ok(Stopped::Ended);
+        }
+        if record.paused.is_none() {
+            return Ok(Stopped::Already);
+        }
+        // Nobody resumes it meanwhile.
+        let id = &record.workspace.id;
+        let starting = self.start_lock(&self.config.directories.workspace(id).start_lock()).await?;
+        let record = self.find_workspace(id.as_str())?;
+        if record.paused.is_none() {
+            drop(starting);
+            self.stop_vm(&record).await?;
+            return Ok(Stopped::Ended);
+        }
+        self.store.set_paused(id, None)?;
+        self.store.collect_layers(&self.config.directories)?;
+        Ok(Stopped::MemoryDropped)
     }
 
-    /// Removes a workspace with everything in it; gives its id. Its VM ends first: a deletion that is cut short
-    /// leaves it stopped and whole, or recorded as going, and then the next command removes it.
+    /// Removes a workspace with everything in it; gives its id. Its VM ends first, whatever state its guest and its
+    /// supervisor are in: a deletion that is cut short leaves it stopped, without what its guest had not written yet,
+    /// or recorded as going, and then the next command removes it.
     pub async fn delete_workspace(&self, reference: &str) -> Result<String, Failure> {
         let id = self.find_workspace(reference)?.workspace.id;
         // Nobody starts it between its end and its removal.
         let _starting = self.start_lock(&self.config.directories.workspace(&id).start_lock()).await?;
-        self.stop_vm(&self.find_workspace(id.as_str())?).await?;
+        self.discard_vm(&self.find_workspace(id.as_str())?).await?;
         let deadline = Instant::now() + WORKSPACE_RELEASE_SECONDS_MAX;
         loop {
             match self.store.claim_for_removal(&self.config.directories, &id) {
                 Ok(claim) => {
                     self.store.remove_workspace(claim)?;
+                    // What it alone stood on. What somebody uses right now another command collects.
+                    let _ = self.store.collect_layers(&self.config.directories);
                     return Ok(id.as_str().to_owned());
                 }
                 // Its shim is on its way out.
@@ -56,6 +91,31 @@ impl Pyro {
         Ok(self.store.set_taken(&workspace.record.workspace.id)?)
     }
 
+    /// Ends the VM of a workspace that will be set back, or go: what its guest has not written is lost. `false` where
+    /// there was none. A supervisor that does not do so is killed, and its VM with it.
+    pub(super) async fn discard_vm(&self, record: &WorkspaceRecord) -> Result<bool, Failure> {
+        let Some(vm_id) = &record.vm_id else { return Ok(false) };
+        let Ok(socket) = connect_to(&self.config.directories.vm(vm_id).socket()).await else {
+            return Ok(false);
+        };
+        let shim = peer(&socket);
+        let asked = async {
+            let mut connection = Connection::greet(socket).await?;
+            let reply = connection.request(&shim::Request::Stop { discard: true }, |_| {}).await;
+            connection.closed().await;
+            reply
+        };
+        let asked = tokio::time::timeout(WORKSPACE_DISCARD_SECONDS_MAX, asked).await;
+        if matches!(asked, Ok(Ok(shim::Reply::Stopped))) {
+            return Ok(true);
+        }
+        // It is gone, hangs, or could not clean up, which the next command does.
+        match shim.is_none_or(|shim| shim.kill_and_wait(SHIM_KILLED_SECONDS_MAX)) {
+            true => Ok(true),
+            false => Err(lost("it does not answer, and cannot be ended")),
+        }
+    }
+
     async fn stop_vm(&self, record: &WorkspaceRecord) -> Result<bool, Failure> {
         match self.connect(record).await? {
             Some(workspace) => workspace.stop().await.map(|()| true),
@@ -68,7 +128,7 @@ impl Workspace {
     /// Ends the VM and waits until nothing of it is left; the disk has all that was written.
     pub async fn stop(mut self) -> Result<(), Failure> {
         let asked = async {
-            let reply = self.connection.request(&shim::Request::Stop, |_| {}).await;
+            let reply = self.connection.request(&shim::Request::Stop { discard: false }, |_| {}).await;
             self.connection.closed().await;
             reply
         };

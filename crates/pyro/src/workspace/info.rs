@@ -24,7 +24,7 @@ pub struct WorkspaceInfo {
     pub labels: BTreeMap<String, String>,
     /// Its environment.
     pub environment: String,
-    /// `started` or `stopped`.
+    /// `started`, `paused` or `stopped`.
     pub state: &'static str,
     /// Where it is in its guest.
     pub workspace_path: &'static str,
@@ -147,7 +147,7 @@ fn describe(record: &WorkspaceRecord) -> WorkspaceInfo {
         name: workspace.name.as_ref().map(|name| name.as_str().to_owned()),
         labels: labels.map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned())).collect(),
         environment: workspace.environment.clone(),
-        state: "stopped",
+        state: if record.paused.is_some() { "paused" } else { "stopped" },
         workspace_path: WORKSPACE,
         workspace_seed: match &workspace.seed {
             Some(seed) => SeedInfo { mode: seed.kind.as_str(), path: Some(seed.path.clone()) },
@@ -175,7 +175,7 @@ pub(super) fn system_time(time: pyro_proto::tree::Mtime) -> SystemTime {
 }
 
 /// RFC 3339, in UTC.
-pub(super) fn timestamp(time: SystemTime) -> String {
+pub(crate) fn timestamp(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
@@ -206,6 +206,6 @@ fn filter_of(text: &str) -> Result<LabelFilter, Failure> {
     parse().map_err(|error| no_label(text, &error))
 }
 
-fn no_label(text: &str, error: &dyn std::fmt::Display) -> Failure {
+pub(super) fn no_label(text: &str, error: &dyn std::fmt::Display) -> Failure {
     Failure::new(Code::InvalidArgument, format!("{text:?} is no label")).because(error).fix("write KEY=VALUE")
 }

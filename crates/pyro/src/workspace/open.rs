@@ -3,26 +3,29 @@
 //! A client connects to the shim of the workspace's VM. Where there is none, one client at a time, the holder
 //! of the start lock, starts one; the others wait for it and connect.
 
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Instant;
 
 use pyro_proto::shim::{self, HostPath, Purpose, Start, Started, WorkspaceOrder};
-use pyro_store::{FileLock, KeptImage, LockMode, NewWorkspace, VmId, WorkspaceId, WorkspaceRecord};
-use rustix::fs::{Mode, OFlags};
-use tokio::net::UnixStream;
+use pyro_store::{
+    FileLock, Hold, KeptImage, LayerId, LockMode, NewWorkspace, VmId, WorkspaceId, WorkspaceRecord,
+};
 
 use super::{Workspace, called};
 use crate::connection::{Connection, unexpected};
 use crate::failure::chain;
 use crate::launch::Notice;
+use crate::limits::{LAYERS_UNMERGED_MAX, MERGE_AT_ONCE_BYTES_MAX};
+use crate::merge::Merging;
+use crate::socket::connect_to;
+use crate::template::parent::{Kind, Parent};
 use crate::template::{Guest, Root};
 use crate::{Code, Failure, Pyro, Shape};
 
 /// What to do with a workspace whose VM does not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Starting {
-    /// Start it.
+    /// Start it, or resume it.
     IfStopped,
     /// Fail.
     Never,
@@ -41,11 +44,7 @@ impl Pyro {
             return Ok(workspace);
         }
         if starting == Starting::Never {
-            return Err(Failure::new(
-                Code::WorkspaceStopped,
-                format!("the workspace {} is stopped", called(&record)),
-            )
-            .fix(format!("run `pyro workspace start {}`, or leave out --no-start", called(&record))));
+            return Err(not_running(&record, "leave out --no-start"));
         }
         self.start_workspace(reference, &mut on_notice).await
     }
@@ -64,7 +63,9 @@ impl Pyro {
     /// A connection to the shim, when there is one.
     pub(crate) async fn connect(&self, record: &WorkspaceRecord) -> Result<Option<Workspace>, Failure> {
         let Some(vm_id) = &record.vm_id else { return Ok(None) };
-        let Ok(socket) = connect(&self.config.directories.vm(vm_id).socket()).await else { return Ok(None) };
+        let Ok(socket) = connect_to(&self.config.directories.vm(vm_id).socket()).await else {
+            return Ok(None);
+        };
         // A shim that is ending accepts nothing, or closes before it answers.
         let Ok(mut connection) = Connection::greet(socket).await else { return Ok(None) };
         match connection.request(&shim::Request::Status, |_| {}).await {
@@ -90,21 +91,40 @@ impl Pyro {
         let id = self.find_workspace(reference)?.workspace.id;
         let _starting = self.start_lock(&self.config.directories.workspace(&id).start_lock()).await?;
         // Whoever held the lock before may have started it.
-        let record = self.find_workspace(id.as_str())?;
+        let mut record = self.find_workspace(id.as_str())?;
         if let Some(workspace) = self.connect(&record).await? {
             return Ok(workspace);
         }
+        if self.store.chain(&record.head)?.len() > LAYERS_UNMERGED_MAX {
+            // A VM's layers stay as they are for as long as it lives; what cannot be merged now stays for another time.
+            let merging =
+                Merging { workspace: Some(&id), bytes_max: MERGE_AT_ONCE_BYTES_MAX, holds_start: true };
+            let _ = self.merge_layers(&merging, |_| {});
+            record = self.find_workspace(id.as_str())?;
+        }
         let guest = self.guest_of(&record).await?;
+        // Until the shim has opened it nobody merges, renames or removes what is gone on from.
+        let hold = record.paused.as_ref().map(|_| self.hold()).transpose()?;
+        let paused = match &hold {
+            Some(hold) => self.store.hold_paused(&self.config.directories, hold, &id)?,
+            None => None,
+        };
+        let parent = match &paused {
+            Some(layer) => self.memory(&guest, layer).map_err(|failure| of_paused(failure, &record))?,
+            None => guest.bare.clone(),
+        };
         let start = |vm_id: &VmId| {
             let NewWorkspace { id, ttl_seconds, .. } = &record.workspace;
-            self.workspace_start(id, *ttl_seconds, &guest, vm_id, WorkspaceOrder::Open)
+            Ok(self.workspace_start(id, *ttl_seconds, (&guest, &parent), vm_id, WorkspaceOrder::Open))
         };
-        let up = self.bring_up(&guest, begun, start, on_notice).await?;
+        let up = self.bring_up(&guest, &parent, begun, start, on_notice).await;
+        let up = up.map_err(|failure| of_paused(failure, &record))?;
+        drop(hold);
         Ok(Workspace::up(record, up.supervisor.detach(), &guest, &up.started, up.timings))
     }
 
     /// What a workspace's VM is forked from: its own base image, with the kernel of its environment.
-    async fn guest_of(&self, record: &WorkspaceRecord) -> Result<Guest, Failure> {
+    pub(super) async fn guest_of(&self, record: &WorkspaceRecord) -> Result<Guest, Failure> {
         let workspace = &record.workspace;
         let kit = self.kit(&self.installed(&workspace.environment)?)?;
         let root = Root {
@@ -116,20 +136,36 @@ impl Pyro {
         self.guest_on(root, kit, shape).await
     }
 
+    /// The image of the memory that belongs to a layer, if it can be used.
+    pub(super) fn memory(&self, guest: &Guest, layer: &LayerId) -> Result<Parent, Failure> {
+        let parent = Parent::memory(&self.config.directories, &guest.machine, layer)?;
+        parent.check()?;
+        Ok(parent)
+    }
+
+    /// A hold of nothing yet: for layers that are looked up here and opened by a shim.
+    pub(super) fn hold(&self) -> Result<Hold, Failure> {
+        self.store.take_hold(&self.config.directories).map_err(|error| {
+            Failure::new(Code::StateUnusable, chain(&error))
+                .fix("make the state directory writable, or point PYRO_STATE_DIR at one that is")
+        })
+    }
+
     /// What the shim of a workspace is told.
     pub(super) fn workspace_start(
         &self,
         id: &WorkspaceId,
         ttl_seconds: Option<u64>,
-        guest: &Guest,
+        (guest, parent): (&Guest, &Parent),
         vm_id: &VmId,
         order: WorkspaceOrder,
     ) -> Start {
         let purpose = Purpose::Workspace(Box::new(shim::Workspace {
             id: id.as_str().to_owned(),
-            template: HostPath::from(guest.template.as_path()),
-            template_key: guest.key.as_str().to_owned(),
+            template: HostPath::from(parent.directory.as_path()),
+            template_key: parent.key.as_str().to_owned(),
             order,
+            memory: parent.kind == Kind::Memory,
         }));
         let mut start = self.start(vm_id, &guest.environment, guest.machine.clone(), purpose);
         start.ttl_seconds = ttl_seconds;
@@ -170,11 +206,22 @@ impl Workspace {
     }
 }
 
-/// Connects to a socket whose path may have any length: an address holds 107 bytes (unix(7)).
-async fn connect(path: &Path) -> std::io::Result<UnixStream> {
-    let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
-    let (directory, name) = (path.parent().ok_or_else(invalid)?, path.file_name().ok_or_else(invalid)?);
-    let held =
-        rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    UnixStream::connect(Path::new(&format!("/proc/self/fd/{}", held.as_raw_fd())).join(name)).await
+/// A command needs a workspace's VM, and there is none; `or` is what else the person may do.
+pub(super) fn not_running(record: &WorkspaceRecord, or: &str) -> Failure {
+    let called = called(record);
+    if record.paused.is_some() {
+        return Failure::new(Code::WorkspacePaused, format!("the workspace {called} is paused"))
+            .fix(format!("run `pyro workspace resume {called}`, or {or}"));
+    }
+    Failure::new(Code::WorkspaceStopped, format!("the workspace {called} is stopped"))
+        .fix(format!("run `pyro workspace start {called}`, or {or}"))
+}
+
+/// A memory that cannot be used is kept until somebody gives it up.
+fn of_paused(failure: Failure, record: &WorkspaceRecord) -> Failure {
+    if failure.code != Code::MemoryUnusable {
+        return failure;
+    }
+    let called = called(record);
+    failure.fix(format!("run `pyro workspace stop {called}`: it drops the memory and keeps the disk"))
 }

@@ -37,7 +37,7 @@ impl<V: Vm> Driver<V> {
         let payload = encode(&agent::Request::Exec(command)).map_err(|_| Fault::Client(id))?;
         let agent_stream = self.link.next_stream();
         self.calls.open(agent_stream, Call::exec(owner, (sequence, detach), takes_input, deadline));
-        self.to_guest(Frame { stream: agent_stream, kind: Kind::Open, payload })?;
+        self.tell_guest(Frame { stream: agent_stream, kind: Kind::Open, payload })?;
         match sequence.and_then(|sequence| event(stream, &Event::Recorded { sequence })) {
             Some(frame) => self.to_client(id, frame),
             None => Ok(()),

@@ -36,14 +36,19 @@ impl<V: Vm> Driver<V> {
             return Err(Fault::Client(id));
         }
         let request = decode::<Request>(&frame.payload).map_err(|_| Fault::Client(id))?;
-        let is_call = matches!(request, Request::Exec(_) | Request::Transfer(_) | Request::Follow { .. });
+        let is_call = !matches!(request, Request::Stop { .. } | Request::Status | Request::SetTtl(_));
         if is_call && self.open_count() >= CALLS_OPEN_MAX {
             return self
                 .answer(id, stream, &refused("too many calls are open in this VM at once"))
                 .map(|()| None);
         }
         match request {
-            Request::Stop => return Ok(Some(owner)),
+            Request::Stop { discard } => {
+                self.discards = discard;
+                return Ok(Some(owner));
+            }
+            Request::Snapshot(snapshot) => self.open_snapshot(owner, &snapshot),
+            Request::Pause => self.open_pause(owner),
             Request::Status => self.answer(id, stream, &Reply::Status(self.status())),
             Request::Start(_) => self.answer(id, stream, &refused("this VM is already started")),
             Request::Exec(exec) => self.open_exec(owner, exec),
@@ -63,13 +68,14 @@ impl<V: Vm> Driver<V> {
     }
 
     fn has(&self, owner: Owner) -> bool {
-        let waits = || self.transfers.waiting().any(|waiting| waiting.owner == owner);
-        self.calls.has(owner) || self.followers.has(owner) || waits()
+        let waits = || self.transfers.waiting().any(|waiting| waiting.owner() == Some(owner));
+        let is_captured = || self.capture.as_ref().is_some_and(|capture| capture.owner == Some(owner));
+        self.calls.has(owner) || self.followers.has(owner) || waits() || is_captured()
     }
 
     /// Everything of a call that its client sends after it has opened it.
     fn on_more(&mut self, owner: Owner, frame: Frame) -> Result<(), Fault> {
-        if matches!(frame.kind, Kind::Hello | Kind::Open | Kind::Event | Kind::Reply) {
+        if matches!(frame.kind, Kind::Hello | Kind::Open | Kind::Event | Kind::Reply | Kind::Barrier) {
             return Err(Fault::Client(owner.0));
         }
         if self.calls.has(owner) {
@@ -115,7 +121,7 @@ impl<V: Vm> Driver<V> {
                 }
             }
         }
-        self.to_guest(Frame { stream: agent_stream, ..frame })
+        self.tell_guest(Frame { stream: agent_stream, ..frame })
     }
 
     fn on_follower(&mut self, owner: Owner, frame: &Frame) -> Result<(), Fault> {

@@ -36,6 +36,9 @@ impl<V: Vm> Driver<V> {
             }
             Kind::Credit => {
                 let (channel, bytes) = frame.as_credit().map_err(guest_broke)?;
+                if matches!(work, Work::Internal(_)) {
+                    return Ok(()); // the last word on its lane of a guest that falls silent
+                }
                 if channel != Channel::Stdin {
                     return Err(out_of_turn(frame.kind));
                 }
@@ -51,7 +54,7 @@ impl<V: Vm> Driver<V> {
                 self.on_news(work, owner, frame.stream, news)
             }
             Kind::Reply => self.on_reply(&frame),
-            Kind::Hello | Kind::Open | Kind::Input => Err(out_of_turn(frame.kind)),
+            Kind::Hello | Kind::Open | Kind::Input | Kind::Barrier => Err(out_of_turn(frame.kind)),
         }
     }
 
@@ -86,7 +89,7 @@ impl<V: Vm> Driver<V> {
     fn swallow(&mut self, stream: StreamId, channel: Channel, bytes: usize) -> Result<(), Fault> {
         let Some(call) = self.calls.of_agent(stream) else { return Ok(()) };
         match call.window(channel).consume(bytes) {
-            Some(grant) => self.to_guest(Frame::credit(stream, channel, grant)),
+            Some(grant) => self.tell_guest(Frame::credit(stream, channel, grant)),
             None => Ok(()),
         }
     }
@@ -114,7 +117,8 @@ impl<V: Vm> Driver<V> {
                 }
             }
             (Work::Exec { .. }, agent::Event::Progress { .. })
-            | (Work::Transfer(_), agent::Event::Started { .. }) => Err(out_of_turn(Kind::Event)),
+            | (Work::Transfer(_), agent::Event::Started { .. })
+            | (Work::Internal(_), _) => Err(out_of_turn(Kind::Event)),
         }
     }
 
@@ -131,6 +135,7 @@ impl<V: Vm> Driver<V> {
                 _ => Err(out_of_turn(Kind::Reply)),
             },
             Work::Transfer(transfer) => self.end_transfer(frame.stream, transfer, answer),
+            Work::Internal(internal) => self.end_internal(frame.stream, internal, answer),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Trees into and out of the workspace: who waits for whom, and their ends.
+//! Trees into and out of the workspace: who waits for whom, and their ends. Captures wait in the same queue.
 //!
 //! A transfer that waits has no call at the agent yet. What its client sends meanwhile is held, within the
 //! window that the client has to keep anyway.
@@ -9,20 +9,40 @@ use pyro_proto::{Channel, Frame, Kind, StreamId, agent, decode, encode};
 use pyro_vmm::Vm;
 use tokio::time::Instant;
 
+use super::capture::Capture;
 use super::from_guest::out_of_turn;
 use super::{Driver, Fault, refused};
 use crate::call::{Call, ClientId, Owner, Transfer};
 use crate::failure::agent_failed;
 
+/// Something whose turn has not come.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    /// A tree to be moved.
+    Transfer(Box<WaitingTransfer>),
+    /// A snapshot to be taken.
+    Capture(Box<Capture>),
+}
+
 /// A transfer whose turn has not come.
 #[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) owner: Owner,
+pub(crate) struct WaitingTransfer {
+    owner: Owner,
     call: Call,
     /// What the agent will be asked.
     request: Vec<u8>,
     /// What the client has sent.
     held: Vec<u8>,
+}
+
+impl Waiting {
+    /// Who waits.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        match self {
+            Waiting::Transfer(waiting) => Some(waiting.owner),
+            Waiting::Capture(capture) => capture.owner,
+        }
+    }
 }
 
 impl<V: Vm> Driver<V> {
@@ -48,24 +68,32 @@ impl<V: Vm> Driver<V> {
         };
         let request = encode(&request).map_err(|_| Fault::Client(id))?;
         let call = Call::transfer(owner, transfer);
-        self.transfers.ask(transfer.turn(), Waiting { owner, call, request, held: Vec::new() });
+        let waiting = WaitingTransfer { owner, call, request, held: Vec::new() };
+        self.transfers.ask(transfer.turn(), Waiting::Transfer(Box::new(waiting)));
         self.begin_transfers()
     }
 
-    /// Asks the agent for those whose turn has come.
-    fn begin_transfers(&mut self) -> Result<(), Fault> {
+    /// Begins what has its turn.
+    pub(super) fn begin_transfers(&mut self) -> Result<(), Fault> {
         while let Some(waiting) = self.transfers.next() {
-            let Waiting { mut call, request, held, .. } = waiting;
+            let waiting = match waiting {
+                Waiting::Transfer(waiting) => *waiting,
+                Waiting::Capture(capture) => {
+                    self.begin_capture(*capture)?;
+                    continue;
+                }
+            };
+            let WaitingTransfer { mut call, request, held, .. } = waiting;
             call.flow(Instant::now());
             let (stream, has_ended) = (self.link.next_stream(), !call.takes_input);
             let expects_input = call.work_takes_input();
             self.calls.open(stream, call);
-            self.to_guest(Frame { stream, kind: Kind::Open, payload: request })?;
+            self.tell_guest(Frame { stream, kind: Kind::Open, payload: request })?;
             for piece in held.chunks(DATA_BYTES_MAX) {
-                self.to_guest(Frame::data(stream, Channel::Stdin, piece))?;
+                self.tell_guest(Frame::data(stream, Channel::Stdin, piece))?;
             }
             if expects_input && has_ended {
-                self.to_guest(Frame::eof(stream, Channel::Stdin))?;
+                self.tell_guest(Frame::eof(stream, Channel::Stdin))?;
             }
         }
         Ok(())
@@ -78,9 +106,10 @@ impl<V: Vm> Driver<V> {
         answer: agent::Reply,
     ) -> Result<(), Fault> {
         let answer = match (transfer, answer) {
+            // It is answered when the baseline is a layer of its own.
             (Transfer::Seed, agent::Reply::Seeded(tally)) => {
-                self.seeded()?;
-                Reply::Transferred(tally)
+                let owner = self.calls.close(agent_stream).and_then(|call| call.owner);
+                return self.begin_capture(Capture::baseline(owner, tally));
             }
             // Half a baseline is none: its call is answered when nothing of the workspace is left.
             (Transfer::Seed, agent::Reply::Failed(error)) => return Err(Fault::Guest(agent_failed(&error))),
@@ -101,23 +130,15 @@ impl<V: Vm> Driver<V> {
         answered
     }
 
-    /// From here on the workspace exists, whoever leaves.
-    fn seeded(&mut self) -> Result<(), Fault> {
-        let Some(session) = &mut self.session else { return Ok(()) };
-        session.recorder.commit(&self.vm_id).map_err(Fault::Guest)?;
-        session.is_ready = true;
-        self.starter = None;
-        Ok(())
-    }
-
     /// What a client sends before its transfer's turn; of a call that has ended, nothing matters.
     pub(super) fn hold(&mut self, owner: Owner, frame: &Frame) -> Result<(), Fault> {
         let id = owner.0;
-        let Some(waiting) = self.transfers.waiting_mut().find(|waiting| waiting.owner == owner) else {
+        let Some(waiting) = self.transfers.waiting_mut().find(|waiting| waiting.owner() == Some(owner))
+        else {
             return Ok(());
         };
-        match frame.kind {
-            Kind::Data => {
+        match (frame.kind, waiting) {
+            (Kind::Data, Waiting::Transfer(waiting)) => {
                 let (channel, bytes) = frame.as_data().map_err(|_| Fault::Client(id))?;
                 if channel != Channel::Stdin || !waiting.call.takes_input {
                     return Err(Fault::Client(id));
@@ -126,14 +147,14 @@ impl<V: Vm> Driver<V> {
                 waiting.held.extend_from_slice(bytes);
                 Ok(())
             }
-            Kind::Eof => {
+            (Kind::Eof, Waiting::Transfer(waiting)) => {
                 let ends_input = frame.as_eof().is_ok_and(|channel| channel == Channel::Stdin);
                 match ends_input && std::mem::replace(&mut waiting.call.takes_input, false) {
                     true => Ok(()),
                     false => Err(Fault::Client(id)),
                 }
             }
-            Kind::Input => match decode::<agent::Input>(&frame.payload) {
+            (Kind::Input, _) => match decode::<agent::Input>(&frame.payload) {
                 Ok(agent::Input::Kill) => self.call_off(owner),
                 Ok(_) => Ok(()),
                 Err(_) => Err(Fault::Client(id)),
@@ -144,7 +165,7 @@ impl<V: Vm> Driver<V> {
     }
 
     fn call_off(&mut self, owner: Owner) -> Result<(), Fault> {
-        self.transfers.remove(|waiting| waiting.owner == owner);
+        self.transfers.remove(|waiting| waiting.owner() == Some(owner));
         self.lifetime.used(Instant::now());
         let detail = "it was called off before it began".to_owned();
         let answer = Reply::Refused(agent::Failure { kind: agent::FailureKind::Canceled, detail });
@@ -155,7 +176,8 @@ impl<V: Vm> Driver<V> {
 
     /// A client that left no longer waits.
     pub(super) fn leave_queue(&mut self, id: ClientId) -> Result<(), Fault> {
-        if !self.transfers.remove(|waiting| waiting.owner.0 == id).is_empty() {
+        let is_his = |waiting: &Waiting| waiting.owner().is_some_and(|owner| owner.0 == id);
+        if !self.transfers.remove(is_his).is_empty() {
             self.lifetime.used(Instant::now());
         }
         self.begin_transfers()

@@ -17,7 +17,9 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::*;
 
+mod captures;
 mod model;
+mod parked;
 mod workspaces;
 
 /// One agent of a fake guest: honest until its script says otherwise.
@@ -158,7 +160,11 @@ impl Bench {
 fn template(directory: &Path) -> TemplateKey {
     let shape = Shape::new(pyro_vmm::Accelerator::Tcg, 1, 128).unwrap();
     let key = TemplateKey::new(&KeyInputs { shape, vmm: "fake", parts: &[] });
-    Draft::create(directory, 128 << 20).unwrap().finish(&key).unwrap();
+    let mut draft = Draft::create(directory, 128 << 20).unwrap();
+    pyro_vmm::create_overlay(&draft.disk_path(), 1 << 30).unwrap();
+    let disk = draft.disk_path();
+    draft.add_disk(&disk, "0123456789ab").unwrap();
+    draft.finish(&key).unwrap();
     key
 }
 
@@ -253,7 +259,7 @@ async fn a_command_runs_and_the_vm_goes() {
                 [Kind::Data, Kind::Eof, Kind::Eof]
             );
             assert!(matches!(reply, Reply::Exited(Exited { outcome: Outcome::Code(7), .. })));
-            client.open(6, &Request::Stop).await;
+            client.open(6, &Request::Stop { discard: false }).await;
             assert_eq!(client.reply(6).await.1, Reply::Stopped);
         })
         .await;

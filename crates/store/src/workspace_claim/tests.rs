@@ -1,50 +1,8 @@
 //! Claims, and what a crash leaves at every step: never somebody's work gone, never a name kept for nothing.
 
 use super::*;
-use crate::workspaces::tests::new_workspace;
-use crate::{
-    Durability, ExecOutcome, NewExec, NewVm, OutputStream, OutputWriter, ProcessIdentity, Reconciled, VmId,
-};
-
-struct Yard {
-    root: tempfile::TempDir,
-    directories: Directories,
-    store: Store,
-}
-
-impl Yard {
-    fn new() -> Yard {
-        let root = tempfile::tempdir().unwrap();
-        let path = |name: &str| root.path().join(name);
-        let directories = Directories { state: path("state"), cache: path("cache"), runtime: path("run") };
-        directories.create().unwrap();
-        fs::write(path("base"), b"base").unwrap();
-        fs::write(path("blank"), b"blank").unwrap();
-        let store = Store::open(&directories.database(), Durability::PowerCut).unwrap();
-        Yard { root, directories, store }
-    }
-
-    fn create(&self, new: &NewWorkspace) -> Result<WorkspaceClaim, ClaimError> {
-        let path = |name: &str| self.root.path().join(name);
-        self.store.create_workspace(&self.directories, new, &path("base"), &path("blank"))
-    }
-
-    /// A workspace with work in it.
-    fn ready(&self) -> WorkspaceClaim {
-        let claim = self.create(&new_workspace(None)).unwrap();
-        fs::write(claim.place.disk(), b"work").unwrap();
-        assert!(self.store.set_ready(&claim.id, None).unwrap());
-        claim
-    }
-
-    fn reconcile(&self) -> Reconciled {
-        self.store.reconcile(&self.directories).unwrap()
-    }
-
-    fn images(&self) -> usize {
-        fs::read_dir(self.directories.bases()).unwrap().count()
-    }
-}
+use crate::yard::{Yard, names, template_layer};
+use crate::{ExecOutcome, NewExec, NewVm, OutputStream, OutputWriter, ProcessIdentity, Reconciled, VmId};
 
 fn exec() -> NewExec {
     NewExec { command: vec!["x".to_owned()], directory: String::new(), user: None, detached: false }
@@ -93,13 +51,13 @@ fn one_holder() {
 fn failed_creation_leaves_nothing() {
     let yard = Yard::new();
     fs::remove_file(yard.root.path().join("blank")).unwrap();
-    let new = new_workspace(Some("a"));
+    let new = yard.new_workspace(Some("a"));
     assert!(matches!(yard.create(&new), Err(ClaimError::File { .. })));
     assert_eq!(yard.store.workspace(&new.id).unwrap(), None);
     assert!(!yard.directories.workspace(&new.id).directory.exists());
     fs::write(yard.root.path().join("blank"), b"blank").unwrap();
-    let claim = yard.create(&new_workspace(Some("a"))).unwrap();
-    let taken = yard.create(&new_workspace(Some("a")));
+    let claim = yard.create(&yard.new_workspace(Some("a"))).unwrap();
+    let taken = yard.create(&yard.new_workspace(Some("a")));
     assert!(matches!(taken, Err(ClaimError::Record(RecordError::NameTaken(_)))));
     drop(claim);
 }
@@ -108,15 +66,15 @@ fn failed_creation_leaves_nothing() {
 #[test]
 fn unfinished_workspaces_are_removed() {
     let yard = Yard::new();
-    let claim = yard.create(&new_workspace(None)).unwrap();
+    let claim = yard.create(&yard.new_workspace(None)).unwrap();
     let id = claim.id.clone();
     assert_eq!(yard.reconcile(), Reconciled::default());
     drop(claim); // as when its shim dies
     assert_eq!(yard.reconcile().removed_workspaces, std::slice::from_ref(&id));
     assert!(!yard.directories.workspace(&id).directory.exists());
-    assert_eq!(yard.images(), 0);
+    assert_eq!((yard.images(), yard.files().len()), (0, 0));
     // A crash between the row and the directory.
-    let new = new_workspace(None);
+    let new = yard.new_workspace(None);
     yard.store.insert_workspace(&new).unwrap();
     assert_eq!(yard.reconcile().removed_workspaces, [new.id]);
 }
@@ -132,12 +90,13 @@ fn deletions_are_finished() {
         assert_eq!(yard.reconcile(), Reconciled::default()); // its shim is still there
         drop(claim);
         match step {
-            1 => fs::remove_file(place.disk()).unwrap(),
+            1 => fs::remove_dir(place.history()).unwrap(),
             2 => fs::remove_dir_all(&place.directory).unwrap(),
             _ => {}
         }
         assert_eq!(yard.reconcile().removed_workspaces, std::slice::from_ref(&id));
         assert!(!place.directory.exists() && yard.store.workspace(&id).unwrap().is_none());
+        assert!(yard.files().is_empty() && yard.rows().is_empty());
     }
 }
 
@@ -167,7 +126,7 @@ fn the_dead_let_go() {
     assert_eq!((record.state, record.vm_id), (WorkspaceState::Ready, None));
     let end = yard.store.exec(&id, sequence).unwrap().unwrap().end.unwrap();
     assert_eq!((end.outcome, end.exit_code, end.stdout_bytes), (ExecOutcome::Lost, None, 3));
-    assert_eq!(fs::read(place.disk()).unwrap(), b"work");
+    assert_eq!(fs::read(yard.disk(&id)).unwrap(), b"work");
 }
 
 /// What has no record is never taken for rubbish when anything is in it.
@@ -176,6 +135,7 @@ fn doubtful_work_is_kept() {
     let yard = Yard::new();
     let claim = yard.ready();
     let place = claim.place.clone();
+    fs::write(place.former_disk(), b"work").unwrap();
     yard.store.forget_workspace(&claim.id).unwrap(); // as when the database is lost
     drop(claim);
     let stranger = yard.directories.workspaces().join("not-an-id");
@@ -192,20 +152,20 @@ fn doubtful_work_is_kept() {
     let mut expected = vec![place.directory.clone(), stranger, only_output.directory];
     expected.sort();
     assert_eq!(unknown, expected);
-    assert!(place.disk().exists() && !empty.directory.exists());
+    assert!(place.former_disk().exists() && !empty.directory.exists());
 }
 
-/// A row that this release cannot read keeps its directory and its images.
+/// A row that this release cannot read keeps its directory, its layers and its images.
 #[test]
 fn unreadable_rows_keep_everything() {
     let yard = Yard::new();
     let claim = yard.ready();
-    let place = claim.place.clone();
+    let disk = yard.disk(&claim.id);
     yard.store.connection.execute("UPDATE workspaces SET blank_recipe = '../x'", []).unwrap();
     drop(claim);
     assert!(yard.store.workspaces(&[]).unwrap().is_empty());
     assert_eq!(yard.reconcile(), Reconciled::default());
-    assert!(place.disk().exists());
+    assert!(disk.exists() && yard.directories.layer(&template_layer()).exists());
     let base = crate::ImageKey::parse("0123abcd").unwrap();
     assert!(yard.directories.kept_image(KeptImage::Base(&base)).exists());
 }
@@ -246,4 +206,78 @@ fn old_outputs_are_pruned() {
     drop(yard.store.claim_workspace(&yard.directories, &id).unwrap());
     let left = fs::read_dir(place.history()).unwrap().count();
     assert!(place.output(6, OutputStream::Stderr).exists() && left == 2);
+    // A death between a reset and the removal of the old history's outputs.
+    yard.store.reset(&id, &yard.file(), &template_layer()).unwrap();
+    drop(yard.store.claim_workspace(&yard.directories, &id).unwrap());
+    assert_eq!(names(&place.history(), ""), ["notes"]);
+}
+
+/// The disk of a workspace from before there were layers becomes its layer when it is claimed, from any step of that,
+/// and goes with the workspace if it never is.
+#[test]
+fn former_disks_are_adopted() {
+    let yard = Yard::new();
+    for step in 0..4 {
+        let claim = yard.ready();
+        let (id, place) = (claim.id.clone(), claim.place.clone());
+        let layer = LayerId::parse(id.as_str()).unwrap();
+        // As the migration leaves it, or, at step 1, a process of the release before that had begun behind it.
+        if step != 1 {
+            yard.store.insert_layer_once(&layer).unwrap();
+        }
+        let head = (step != 1).then_some(id.as_str());
+        let former = "UPDATE workspaces SET head = ?2, baseline = NULL WHERE id = ?1";
+        yard.store.connection.execute(former, rusqlite::params![id.as_str(), head]).unwrap();
+        fs::write(place.former_disk(), b"former work").unwrap();
+        drop(claim);
+        assert_eq!(yard.reconcile(), Reconciled::default());
+        if step == 2 {
+            // A death behind the rename.
+            fs::rename(place.former_disk(), yard.directories.layer(&layer)).unwrap();
+            assert_eq!(yard.reconcile(), Reconciled::default());
+        }
+        if step < 3 {
+            for _ in 0..2 {
+                drop(yard.store.claim_workspace(&yard.directories, &id).unwrap());
+                assert_eq!(fs::read(yard.disk(&id)).unwrap(), b"former work");
+                assert!(!place.former_disk().exists());
+                assert_eq!(yard.store.chain(&layer).unwrap(), std::slice::from_ref(&layer));
+                yard.reconcile();
+            }
+        }
+        assert_eq!(yard.record(&id).baseline, None);
+        let claim = yard.store.claim_for_removal(&yard.directories, &id).unwrap();
+        yard.store.remove_workspace(claim).unwrap();
+        assert!(!place.directory.exists() && yard.files().is_empty() && yard.rows().is_empty(), "{step}");
+    }
+}
+
+/// A workspace that nothing stands on is gone with its layers as soon as it is removed, with what it was forked from
+/// left alone; and a template's disk is kept by another name, whatever becomes of the template.
+#[test]
+fn layers_go_with_the_last_who_needs_them() {
+    let yard = Yard::new();
+    let (first, second) = (yard.ready(), yard.ready());
+    fs::remove_file(yard.root.path().join("disk")).unwrap();
+    assert_eq!(fs::read(yard.directories.layer(&template_layer())).unwrap(), b"template");
+    yard.store.remove_workspace(first).unwrap();
+    let mut expected = vec![template_layer().to_string(), yard.record(&second.id).head.to_string()];
+    expected.sort();
+    assert_eq!((yard.files(), yard.rows()), (expected.clone(), expected));
+    yard.store.remove_workspace(second).unwrap();
+    assert!(yard.files().is_empty() && yard.rows().is_empty());
+}
+
+/// A removal is not held up for long by who makes layers: what is left goes with the next command.
+#[test]
+fn removal_waits_for_nobody() {
+    let yard = Yard::new();
+    let claim = yard.ready();
+    let id = claim.id.clone();
+    let making = crate::birth_lock(&yard.directories).unwrap();
+    yard.store.remove_workspace(claim).unwrap();
+    assert!(yard.store.workspace(&id).unwrap().is_none() && yard.files().len() == 2);
+    drop(making);
+    yard.reconcile();
+    assert!(yard.files().is_empty());
 }

@@ -1,5 +1,7 @@
 //! Records of workspaces: what is written is what is read, and names are unique whoever asks.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use super::*;
@@ -18,6 +20,11 @@ pub(crate) fn new_workspace(name: Option<&str>) -> NewWorkspace {
         memory_mib: 1024,
         ttl_seconds: Some(3600),
         seed: Some(Seed { kind: SeedKind::Directory, path: OsString::from_vec(b"/a\xff".to_vec()).into() }),
+        head: LayerId::random().unwrap(),
+        origin: Origin::Template {
+            layer: LayerId::parse("00000000face").unwrap(),
+            file: PathBuf::from("/nowhere"),
+        },
     }
 }
 
@@ -44,12 +51,20 @@ fn records_round_trip() {
     let new = new_workspace(Some("fix-1"));
     store.insert_workspace(&new).unwrap();
     let record = store.workspace(&new.id).unwrap().unwrap();
-    assert_eq!(record.workspace, new);
+    assert_eq!(
+        record.workspace,
+        NewWorkspace { origin: Origin::Layer(new.head.clone()), ..new.clone() },
+        "it has no baseline before its seed is sealed"
+    );
     assert_eq!((record.state, record.next_sequence, record.reset_count), (WorkspaceState::Creating, 1, 0));
     assert_eq!((record.network_policy.as_str(), &record.vm_id), ("off", &None));
+    assert_eq!((record.head, record.baseline, record.paused), (new.head, None, None));
     let plain = NewWorkspace { seed: None, name: None, ttl_seconds: None, ..new_workspace(None) };
     store.insert_workspace(&plain).unwrap();
-    assert_eq!(store.workspace(&plain.id).unwrap().unwrap().workspace, plain);
+    let record = store.workspace(&plain.id).unwrap().unwrap();
+    assert_eq!(record.baseline.as_ref(), Some(plain.origin.layer()));
+    let origin = Origin::Layer(plain.origin.layer().clone());
+    assert_eq!(record.workspace, NewWorkspace { origin, ..plain });
 }
 
 /// Only what is ready is there, and what is being deleted has given its name free.

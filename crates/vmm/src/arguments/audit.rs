@@ -13,7 +13,7 @@ fn wiring(accelerator: Accelerator, ram: Ram, start: Start) -> Wiring {
         start,
         disks: vec![
             disk("base", DiskFds::ReadOnly(20)),
-            disk("scratch", DiskFds::Overlay { overlay: 21, backing: 22 }),
+            disk("scratch", DiskFds::Overlay { overlay: 21, layers: vec![24, 25], backing: 22 }),
             disk("work", DiskFds::Writable(23)),
         ],
         qmp: 30,
@@ -133,13 +133,30 @@ fn every_list_confines_and_hides_nested_virtualization() {
 
 #[test]
 fn read_only_disks_are_read_only_on_every_level() {
-    // Promise: a base image and a blank are never written.
+    // Promise: a base image, a blank and a layer under another are never written.
     let list = arguments(&wiring(Accelerator::Tcg, Ram::Anonymous, boot()));
-    for fd in [20, 22] {
+    for fd in [20, 22, 24, 25] {
         let file = list.iter().find(|a| a.contains(&format!("/dev/fdset/{fd}\""))).unwrap();
         assert!(file.contains("\"read-only\":true"), "{file}");
         assert!(file.contains("\"discard\":\"ignore\""), "{file}");
     }
+    let written = |argument: &&String| argument.contains("\"read-only\":false");
+    assert_eq!(list.iter().filter(written).count(), 4, "two nodes of the overlay, two of the writable disk");
+}
+
+#[test]
+fn every_layer_stands_on_the_one_below() {
+    // Promise: the guest sees the newest layer first, and the blank last.
+    let list = arguments(&wiring(Accelerator::Tcg, Ram::Anonymous, boot()));
+    let node = |name: &str| {
+        let start = format!("\"node-name\":\"{name}\"");
+        list.iter().find(|a| a.contains(&start)).unwrap_or_else(|| panic!("no {name}"))
+    };
+    for (above, below) in [(2, "disk1-layer1"), (1, "disk1-layer0"), (0, "disk1-backing")] {
+        let layer = node(&format!("disk1-layer{above}"));
+        assert!(layer.contains(&format!("\"backing\":\"{below}\"")), "{layer}");
+    }
+    assert!(list.iter().any(|a| a.starts_with("virtio-blk-device,drive=disk1-layer2,")));
 }
 
 #[test]

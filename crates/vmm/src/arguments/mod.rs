@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod audit;
 mod disk;
+pub(crate) mod nodes;
 mod wiring;
 
 use std::os::fd::RawFd;
@@ -82,6 +83,8 @@ impl Arguments {
         self.add("-cpu", processor(accelerator));
         self.add("-smp", smp(wiring.shape));
         self.add("-global", "virtio-mmio.force-legacy=false");
+        // Saved device states have no such section: one without memory is written by a command that makes none.
+        self.add("-global", "migration.send-configuration=off");
     }
 
     fn memory(&mut self, wiring: &Wiring) {
@@ -134,13 +137,16 @@ impl Arguments {
 }
 
 /// `acpi` because virtio-mmio devices are found through it, `rtc` because the kernel else waits a second for
-/// the clock, timer and interrupt controller of old because no kernel boots under TCG without them.
+/// the clock, timer and interrupt controller of old because no kernel boots under TCG without them. A saved
+/// device state ends without a description of itself, which QEMU would else miss.
 fn machine_options(accelerator: Accelerator) -> String {
     let legacy = match accelerator {
         Accelerator::Kvm => "",
         Accelerator::Tcg => ",pit=on,pic=on",
     };
-    format!("microvm,memory-backend=ram,acpi=on,rtc=on,isa-serial=on,pcie=off,usb=off{legacy}")
+    format!(
+        "microvm,memory-backend=ram,acpi=on,rtc=on,isa-serial=on,pcie=off,usb=off,suppress-vmdesc=on{legacy}"
+    )
 }
 
 fn processor(accelerator: Accelerator) -> &'static str {

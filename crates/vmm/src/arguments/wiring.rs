@@ -23,7 +23,7 @@ pub(crate) enum Ram {
 pub(crate) enum DiskFds {
     ReadOnly(RawFd),
     Writable(RawFd),
-    Overlay { overlay: RawFd, backing: RawFd },
+    Overlay { overlay: RawFd, layers: Vec<RawFd>, backing: RawFd },
 }
 
 /// One disk, opened.

@@ -84,9 +84,10 @@ impl Client {
         Ok(ticket)
     }
 
-    /// Gives QEMU a descriptor under a name, for `fd:NAME`.
-    pub(crate) async fn give_descriptor(&mut self, name: &str, fd: BorrowedFd<'_>) -> Result<(), QmpError> {
-        let (ticket, line) = self.compose("getfd", &json!({"fdname": name}));
+    /// Puts a descriptor into a set, made where there is none of that number. QEMU opens it by the set's path,
+    /// and only in the mode the descriptor has.
+    pub(crate) async fn give_descriptor(&mut self, set: u64, fd: BorrowedFd<'_>) -> Result<(), QmpError> {
+        let (ticket, line) = self.compose("add-fd", &json!({"fdset-id": set}));
         let socket = self.stream.get_ref();
         let write = async { send_with_descriptor(socket, line.as_bytes(), fd).await.map_err(channel) };
         within(QMP_COMMAND_MAX, ticket.command, write).await?;
@@ -114,6 +115,16 @@ impl Client {
     ) -> Result<Value, QmpError> {
         let ticket = self.send(command, arguments).await?;
         self.answer(ticket).await
+    }
+
+    /// The same for a command that may take as long as saving or loading device state does.
+    pub(crate) async fn execute_slow(
+        &mut self,
+        command: &'static str,
+        arguments: Value,
+    ) -> Result<Value, QmpError> {
+        let ticket = self.send(command, arguments).await?;
+        within(MIGRATION_MAX, command, self.find_answer(ticket)).await
     }
 
     /// Waits until the migration begun last has ended, by its events.

@@ -1,9 +1,15 @@
-//! Scratch disks: one blank file system for all, and an empty overlay on it for each VM.
+//! Scratch disks: one blank file system for all, layers over it, and an overlay on top for each VM.
 //!
 //! The blank is made once by `mke2fs` and never written again. An overlay holds everything a VM changes; an
-//! empty one is the same bytes every time and is written by [`qcow2`], without any tool.
+//! empty one is the same bytes every time and is written by [`qcow2`], without any tool. An overlay that another
+//! one stands on is a layer: [`layer`] tells whether it is whole, [`merge`] makes one of two.
 
 mod blank;
+#[cfg(test)]
+mod by_hand;
+mod layer;
+mod layout;
+mod merge;
 mod qcow2;
 
 use std::fs::File;
@@ -11,6 +17,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use blank::{BLANK_RECIPE, create_blank};
+pub use layer::check_layer;
+pub use merge::merge_layers;
 pub use qcow2::{create_disposable_overlay, create_overlay};
 
 /// A scratch disk cannot be made.
@@ -31,6 +39,23 @@ pub enum ScratchError {
     Tool {
         /// The end of what it said.
         output: String,
+    },
+    /// A file is no layer of a scratch disk, or not a whole one.
+    #[error("{} is no whole layer of a scratch disk: {reason}", path.display())]
+    Layer {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: &'static str,
+    },
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
     },
     /// A file could not be written.
     #[error("cannot write {}", path.display())]

@@ -1,30 +1,17 @@
-//! An empty qcow2 file, written from its specification (docs/interop/qcow2.txt).
-//!
-//! Four clusters: header, refcount table, refcount block, L1 table. The header names no backing file: the one
-//! there is, is given to QEMU as a node, so that a file's content can never choose what is opened.
+//! An empty overlay: four clusters, header, refcount table, refcount block, L1 table.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use super::layout::{CLUSTER_BYTES, header, is_size};
 use super::{ScratchError, failed, sync_directory};
-use crate::limits::SCRATCH_BYTES;
 
-const CLUSTER_BITS: u32 = 16;
-const CLUSTER_BYTES: u64 = 1 << CLUSTER_BITS;
-/// What one L1 entry covers: an L2 table of one cluster of 8-byte entries.
-const L1_ENTRY_COVERS_BYTES: u64 = CLUSTER_BYTES / 8 * CLUSTER_BYTES;
-
-const MAGIC: u32 = 0x5146_49fb;
-const VERSION: u32 = 3;
 const REFCOUNT_TABLE_AT: u64 = CLUSTER_BYTES;
 const REFCOUNT_BLOCK_AT: u64 = 2 * CLUSTER_BYTES;
 const L1_TABLE_AT: u64 = 3 * CLUSTER_BYTES;
 const CLUSTERS: u64 = 4;
-/// Refcounts of 16 bits.
-const REFCOUNT_ORDER: u32 = 4;
-const HEADER_BYTES: u32 = 104;
 
 /// Creates an empty overlay of `bytes` (whole clusters, as large as its backing file) at `path`, which must
 /// not exist. The same size gives the same file. It is stored before this returns.
@@ -45,62 +32,39 @@ pub fn create_disposable_overlay(path: &Path, bytes: u64) -> Result<(), ScratchE
 }
 
 fn create(path: &Path, bytes: u64, store: impl Fn(&File) -> io::Result<()>) -> Result<(), ScratchError> {
-    if !SCRATCH_BYTES.contains(&bytes) || !bytes.is_multiple_of(CLUSTER_BYTES) {
+    if !is_size(bytes) {
         return Err(ScratchError::Size { bytes });
     }
+    create_file(path, |file| write_image(file, bytes).and_then(|()| store(file)).map_err(failed(path)))
+}
+
+/// Creates a file that is there whole or not at all, and never over another.
+pub(super) fn create_file<T>(
+    path: &Path,
+    write: impl FnOnce(&File) -> Result<T, ScratchError>,
+) -> Result<T, ScratchError> {
     let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed(path))?;
-    write_image(&file, bytes).and_then(|()| store(&file)).map_err(|source| {
+    options.read(true).write(true).create_new(true).mode(0o600);
+    let file = options.open(path).map_err(failed(path))?;
+    write(&file).inspect_err(|_| {
         // The file was made here and is not whole; that it cannot be removed changes nothing about the error.
         let _left = std::fs::remove_file(path);
-        failed(path)(source)
     })
 }
 
 fn write_image(file: &File, bytes: u64) -> io::Result<()> {
     file.set_len(CLUSTERS * CLUSTER_BYTES)?;
-    file.write_all_at(&header(bytes), 0)?;
+    file.write_all_at(&header(bytes, L1_TABLE_AT, REFCOUNT_TABLE_AT), 0)?;
     file.write_all_at(&REFCOUNT_BLOCK_AT.to_be_bytes(), REFCOUNT_TABLE_AT)?;
     let used = 1u16.to_be_bytes().repeat(CLUSTERS as usize);
     file.write_all_at(&used, REFCOUNT_BLOCK_AT)
 }
 
-fn header(bytes: u64) -> Vec<u8> {
-    let l1_entries = bytes.div_ceil(L1_ENTRY_COVERS_BYTES) as u32;
-    let long = |value: u64| [(value >> 32) as u32, value as u32];
-    let words: [&[u32]; 9] = [
-        &[MAGIC, VERSION],
-        &[0, 0, 0], // no backing file name
-        &[CLUSTER_BITS],
-        &long(bytes),
-        &[0, l1_entries], // no encryption
-        &[long(L1_TABLE_AT), long(REFCOUNT_TABLE_AT)].concat(),
-        &[1, 0, 0, 0], // one cluster of refcount table, no snapshots
-        &[0; 6],       // no incompatible, compatible or autoclear features
-        &[REFCOUNT_ORDER, HEADER_BYTES],
-    ];
-    words.concat().into_iter().flat_map(u32::to_be_bytes).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
+    use super::super::by_hand::assert_sound;
     use super::*;
     use crate::limits::SCRATCH_BYTES_DEFAULT;
-
-    #[test]
-    fn the_header_is_as_the_specification_has_it() {
-        // Promise: the layout is qcow2 version 3, with no backing file named.
-        let header = header(SCRATCH_BYTES_DEFAULT);
-        assert_eq!(header.len(), HEADER_BYTES as usize);
-        assert_eq!(&header[..8], b"QFI\xfb\0\0\0\x03");
-        assert_eq!(header[8..20], [0; 12]);
-        assert_eq!(header[24..32], SCRATCH_BYTES_DEFAULT.to_be_bytes());
-        assert_eq!(header[36..40], 64u32.to_be_bytes());
-        assert_eq!(header[40..48], 0x30000u64.to_be_bytes());
-        assert_eq!(header[96..104], [0, 0, 0, 4, 0, 0, 0, 104]);
-    }
 
     #[test]
     fn overlays_are_identical_and_sound() {
@@ -111,9 +75,7 @@ mod tests {
             create_overlay(&a, bytes).unwrap();
             create_disposable_overlay(&b, bytes).unwrap();
             assert_eq!(std::fs::read(&a).unwrap(), std::fs::read(&b).unwrap());
-            if let Ok(check) = Command::new("qemu-img").args(["check", "-f", "qcow2"]).arg(&a).output() {
-                assert!(check.status.success(), "{check:?}");
-            }
+            assert_sound(&a);
             std::fs::remove_file(&a).unwrap();
             std::fs::remove_file(&b).unwrap();
         }

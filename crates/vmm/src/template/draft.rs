@@ -1,7 +1,7 @@
 //! A template in the making: a hidden sibling directory that becomes the template by one rename, or goes.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,8 @@ use rustix::fs::RenameFlags;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::metadata::{Identity, Metadata};
-use super::{RAM_FILE, STATE_FILE, Template, TemplateError, TemplateKey};
+use super::metadata::{Identity, Metadata, SavedDisk};
+use super::{DISK_FILE, RAM_FILE, STATE_FILE, Template, TemplateError, TemplateKey};
 use crate::limits::TEMPLATE_STATE_BYTES_MAX;
 
 /// Mode of a finished template's files.
@@ -27,6 +27,7 @@ pub struct Draft {
     directory: TempDir,
     ram: File,
     state: File,
+    disk: Option<(File, String)>,
 }
 
 impl Draft {
@@ -44,7 +45,40 @@ impl Draft {
         let ram = create_file(&directory.path().join(RAM_FILE))?;
         ram.set_len(memory_bytes).map_err(failed(directory.path().join(RAM_FILE)))?;
         let state = create_file(&directory.path().join(STATE_FILE))?;
-        Ok(Self { target: target.to_owned(), directory, ram, state })
+        Ok(Self { target: target.to_owned(), directory, ram, state, disk: None })
+    }
+
+    /// Where the template's disk will be. One that is made there need not be moved.
+    pub fn disk_path(&self) -> PathBuf {
+        self.directory.path().join(DISK_FILE)
+    }
+
+    /// Moves a disk in, on which the template's guest stands, as layer `id` of others. A VM may still have it open:
+    /// it is stored, and never written again, when the template is finished.
+    ///
+    /// # Errors
+    /// When it cannot be moved, as to another file system.
+    pub fn add_disk(&mut self, file: &Path, id: &str) -> Result<(), TemplateError> {
+        let path = self.disk_path();
+        let add = || {
+            if file != path {
+                fs::rename(file, &path)?;
+            }
+            File::open(&path)
+        };
+        let disk = add().map_err(failed(file.to_owned()))?;
+        self.disk = Some((disk, id.to_owned()));
+        Ok(())
+    }
+
+    /// Puts a small file of the caller's beside the template, stored: [`Template::note`] reads it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn add_note(&self, name: &str, contents: &[u8]) -> Result<(), TemplateError> {
+        let path = self.directory.path().join(name);
+        let mut file = create_file(&path)?;
+        file.write_all(contents).and_then(|()| file.sync_all()).map_err(failed(path))
     }
 
     pub(crate) fn id(&self) -> DraftId {
@@ -56,9 +90,10 @@ impl Draft {
         &self.ram
     }
 
-    /// The state file, open for reading and writing.
-    pub(crate) fn state(&self) -> &File {
-        &self.state
+    /// The state file, empty and open for writing alone, which is how a VMM opens it.
+    pub(crate) fn state_writer(&self) -> Result<File, TemplateError> {
+        let path = self.directory.path().join(STATE_FILE);
+        OpenOptions::new().write(true).truncate(true).open(&path).map_err(failed(path))
     }
 
     /// Makes the memory file ready for a machine: empty, whatever an earlier attempt left in it, and open to
@@ -91,14 +126,16 @@ impl Draft {
 
     fn seal(&self, key: &TemplateKey) -> io::Result<Metadata> {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        for file in [&self.ram, &self.state] {
+        let disk = self.disk.as_ref().map(|(file, _)| file);
+        for file in [&self.ram, &self.state].into_iter().chain(disk) {
             fchown(file, Some(uid), Some(gid))?;
             file.set_permissions(Permissions::from_mode(READ_ONLY))?;
             file.sync_all()?;
         }
         let digest = digest(&self.state)?;
         let (ram, state) = (Identity::of(&self.ram)?, Identity::of(&self.state)?);
-        let metadata = Metadata::new(key.as_str().to_owned(), ram, state, digest);
+        let disk = self.disk.as_ref().map(|(file, id)| SavedDisk::of(file, id)).transpose()?;
+        let metadata = Metadata::new(key.as_str().to_owned(), ram, state, digest, disk);
         metadata.write(self.directory.path())?;
         File::open(self.directory.path())?.sync_all()?;
         Ok(metadata)

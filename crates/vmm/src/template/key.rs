@@ -11,7 +11,10 @@ use crate::limits::PROCESSOR_BYTES_MAX;
 use crate::machine::Shape;
 
 /// Changes with the way templates are made, so that old ones are not used.
-const GENERATION: &str = "pyro-template-1";
+const GENERATION: &str = "pyro-template-2";
+
+/// Changes with the way images of memories are made.
+const MEMORY_FORMAT: &str = "1";
 
 /// What a key is made of.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +52,14 @@ impl TemplateKey {
             add(value);
         }
         Self(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The key of an image of a guest's memory, for guests that are spoken to by `protocol`. Which disk it belongs to is
+    /// no part of it, nor is the kernel, which is in the memory.
+    pub fn of_memory(shape: Shape, vmm: &str, protocol: u16) -> Self {
+        let protocol = protocol.to_string();
+        let parts = [("memory", MEMORY_FORMAT), ("protocol", protocol.as_str())];
+        Self::new(&KeyInputs { shape, vmm, parts: &parts })
     }
 
     /// Reads a key that [`TemplateKey::as_str`] gave; `None` for anything else.

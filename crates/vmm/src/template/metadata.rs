@@ -11,7 +11,7 @@ use super::{METADATA_FILE, TemplateError};
 use crate::limits::TEMPLATE_METADATA_BYTES_MAX;
 
 /// Format of the directory; another one is stale.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A file as it was when it was saved. Its change time cannot be set back, so a file that was written to,
 /// replaced, or made writable in between does not fit.
@@ -35,6 +35,24 @@ impl Identity {
     }
 }
 
+/// A disk as it was when it was saved. Its change time is left out: a workspace on that disk keeps it by a hard
+/// link, which sets the time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedDisk {
+    /// What its owner calls it.
+    pub(crate) id: String,
+    bytes: u64,
+    inode: u64,
+    modified: (i64, i64),
+}
+
+impl SavedDisk {
+    pub(crate) fn of(file: &File, id: &str) -> io::Result<Self> {
+        let Identity { bytes, inode, modified, .. } = Identity::of(file)?;
+        Ok(Self { id: id.to_owned(), bytes, inode, modified })
+    }
+}
+
 /// The file's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Metadata {
@@ -43,11 +61,18 @@ pub(crate) struct Metadata {
     pub(crate) ram: Identity,
     pub(crate) state: Identity,
     pub(crate) state_sha256: String,
+    pub(crate) disk: Option<SavedDisk>,
 }
 
 impl Metadata {
-    pub(crate) fn new(key: String, ram: Identity, state: Identity, state_sha256: String) -> Self {
-        Self { format: FORMAT, key, ram, state, state_sha256 }
+    pub(crate) fn new(
+        key: String,
+        ram: Identity,
+        state: Identity,
+        state_sha256: String,
+        disk: Option<SavedDisk>,
+    ) -> Self {
+        Self { format: FORMAT, key, ram, state, state_sha256, disk }
     }
 
     pub(crate) fn read(directory: &Path) -> Result<Self, TemplateError> {

@@ -1,7 +1,7 @@
 //! Templates: a machine saved where its guest waits for the host, to be forked instead of booted.
 //!
-//! On disk a template is a directory of three files: `ram` (sparse, mode 0444), `state` (QEMU's device
-//! state) and `template.json`. It comes into being by one rename of a whole, synced directory, and is never
+//! On disk a template is a directory of three or four files: `ram` (sparse, mode 0444), `state` (QEMU's device
+//! state), `template.json`, and `disk.qcow2` where the guest stands on a disk of the template's own. It comes into being by one rename of a whole, synced directory, and is never
 //! written afterwards. [`Template::open`] refuses one that is not what was saved; the caller then makes it
 //! anew.
 
@@ -10,18 +10,19 @@ mod key;
 mod metadata;
 
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 pub use draft::Draft;
 pub(crate) use draft::DraftId;
 pub use key::{KeyInputs, TemplateKey, host_processor};
-use metadata::Metadata;
+use metadata::{Identity, Metadata, SavedDisk};
 
 use crate::limits::TEMPLATE_STATE_BYTES_MAX;
 
 pub(crate) const RAM_FILE: &str = "ram";
 pub(crate) const STATE_FILE: &str = "state";
+pub(crate) const DISK_FILE: &str = "disk.qcow2";
 pub(crate) const METADATA_FILE: &str = "template.json";
 
 /// A template cannot be made or used.
@@ -67,6 +68,15 @@ pub struct Template {
     metadata: Metadata,
 }
 
+/// The disk a template's guest stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateDisk<'a> {
+    /// The file, a layer that is never written.
+    pub path: PathBuf,
+    /// The name it was given.
+    pub id: &'a str,
+}
+
 impl Template {
     /// Opens the template in `directory` if it is whole, is the one that was saved there, and has `key`.
     ///
@@ -81,12 +91,35 @@ impl Template {
         }
         template.ram()?;
         template.state()?;
+        if let Some(disk) = &template.metadata.disk {
+            template.check_disk(disk)?;
+        }
         Ok(template)
     }
 
     /// Where it is.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// The disk its guest stands on, where it has one.
+    pub fn disk(&self) -> Option<TemplateDisk<'_>> {
+        let disk = self.metadata.disk.as_ref()?;
+        Some(TemplateDisk { path: self.directory.join(DISK_FILE), id: &disk.id })
+    }
+
+    /// What [`Draft::add_note`] has put beside it.
+    ///
+    /// # Errors
+    /// [`TemplateError::Stale`] when it is not there, or longer than `bytes_max`.
+    pub fn note(&self, name: &str, bytes_max: u64) -> Result<Vec<u8>, TemplateError> {
+        let mut note = Vec::new();
+        let failed = |source| TemplateError::File { path: self.directory.join(name), source };
+        self.open_file(name)?.take(bytes_max + 1).read_to_end(&mut note).map_err(failed)?;
+        if note.len() as u64 > bytes_max {
+            return Err(self.stale("a file of it is too long"));
+        }
+        Ok(note)
     }
 
     /// Bytes of guest memory and of device state.
@@ -113,17 +146,27 @@ impl Template {
         Ok(file)
     }
 
-    fn open_checked(&self, name: &str, saved: &metadata::Identity) -> Result<File, TemplateError> {
-        let path = self.directory.join(name);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(self.stale("a file of it is gone"));
-            }
-            Err(source) => return Err(TemplateError::File { path, source }),
-        };
-        let now = metadata::Identity::of(&file).map_err(|source| TemplateError::File { path, source })?;
+    fn check_disk(&self, saved: &SavedDisk) -> Result<(), TemplateError> {
+        let file = self.open_file(DISK_FILE)?;
+        let failed = |source| TemplateError::File { path: self.directory.join(DISK_FILE), source };
+        let now = SavedDisk::of(&file, &saved.id).map_err(failed)?;
+        if &now == saved { Ok(()) } else { Err(self.stale("its disk was changed")) }
+    }
+
+    fn open_checked(&self, name: &str, saved: &Identity) -> Result<File, TemplateError> {
+        let file = self.open_file(name)?;
+        let failed = |source| TemplateError::File { path: self.directory.join(name), source };
+        let now = Identity::of(&file).map_err(failed)?;
         if &now == saved { Ok(file) } else { Err(self.stale("a file of it was changed")) }
+    }
+
+    fn open_file(&self, name: &str) -> Result<File, TemplateError> {
+        let path = self.directory.join(name);
+        match File::open(&path) {
+            Ok(file) => Ok(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.stale("a file of it is gone")),
+            Err(source) => Err(TemplateError::File { path, source }),
+        }
     }
 
     fn stale(&self, reason: &'static str) -> TemplateError {
@@ -132,85 +175,4 @@ impl Template {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::io::Write;
-
-    use super::*;
-    use crate::machine::{Accelerator, Shape};
-
-    fn key() -> TemplateKey {
-        let shape = Shape::new(Accelerator::Tcg, 1, 128).unwrap();
-        TemplateKey::new(&KeyInputs { shape, vmm: "test", parts: &[] })
-    }
-
-    fn saved(parent: &Path) -> Template {
-        let draft = Draft::create(&parent.join("t"), 128 << 20).unwrap();
-        draft.state().write_all(b"state").unwrap();
-        draft.finish(&key()).unwrap()
-    }
-
-    #[test]
-    fn a_saved_template_opens() {
-        // Promise: what was saved whole can be forked.
-        let parent = tempfile::tempdir().unwrap();
-        let template = saved(parent.path());
-        let again = Template::open(template.directory(), &key()).unwrap();
-        assert_eq!(again.size_bytes(), (128 << 20, 5));
-        let names = fs::read_dir(parent.path()).unwrap().count();
-        assert_eq!(names, 1, "no temporary sibling is left");
-    }
-
-    #[test]
-    fn an_unfinished_template_leaves_nothing() {
-        // Promise: a template is never half there.
-        let parent = tempfile::tempdir().unwrap();
-        drop(Draft::create(&parent.path().join("t"), 128 << 20).unwrap());
-        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
-        let error = Template::open(&parent.path().join("t"), &key()).unwrap_err();
-        assert!(matches!(error, TemplateError::Absent { .. }));
-    }
-
-    #[test]
-    fn a_changed_template_is_refused() {
-        // Promise: a template somebody touched is made anew, not run.
-        for (name, change) in [(RAM_FILE, 0), (STATE_FILE, 0), (RAM_FILE, 1), (METADATA_FILE, 2)] {
-            let parent = tempfile::tempdir().unwrap();
-            let template = saved(parent.path());
-            let path = template.directory().join(name);
-            match change {
-                0 => {
-                    fs::remove_file(&path).unwrap();
-                    fs::write(&path, b"other").unwrap();
-                }
-                1 => fs::remove_file(&path).unwrap(),
-                _ => {
-                    fs::remove_file(&path).unwrap();
-                    fs::write(&path, b"{").unwrap();
-                }
-            }
-            let error = Template::open(template.directory(), &key()).unwrap_err();
-            assert!(error.wants_rebuild(), "{name} {change}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_template_of_another_machine_is_refused() {
-        // Promise: a template is only used for the machine it was saved from.
-        let parent = tempfile::tempdir().unwrap();
-        let template = saved(parent.path());
-        let shape = Shape::new(Accelerator::Tcg, 2, 128).unwrap();
-        let other = TemplateKey::new(&KeyInputs { shape, vmm: "test", parts: &[] });
-        assert!(Template::open(template.directory(), &other).unwrap_err().wants_rebuild());
-    }
-
-    #[test]
-    fn saving_over_a_template_replaces_it() {
-        // Promise: making a stale template anew works where the old one is.
-        let parent = tempfile::tempdir().unwrap();
-        saved(parent.path());
-        let template = saved(parent.path());
-        assert!(Template::open(template.directory(), &key()).is_ok());
-        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);
-    }
-}
+mod tests;

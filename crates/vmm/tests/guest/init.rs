@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
+use std::sync::Mutex;
 use std::time::Duration;
 
 const FINIT_MODULE: i64 = 313;
@@ -51,7 +52,38 @@ fn open_port(name: &str) -> File {
     }
 }
 
+/// What this process was told, in memory and nowhere else.
+static TOLD: Mutex<String> = Mutex::new(String::new());
+
+/// Fills so many MiB of memory, and keeps them.
+fn fill(mib: &str) -> String {
+    let bytes = mib.parse::<usize>().unwrap_or_default() << 20;
+    Box::leak(vec![7_u8; bytes].into_boxed_slice()).len().to_string()
+}
+
+fn tell(text: &str) -> String {
+    match TOLD.lock() {
+        Ok(mut told) => text.clone_into(&mut *told),
+        Err(error) => return error.to_string(),
+    }
+    "understood".to_owned()
+}
+
+/// Writes a file to the disk, as far as the disk says.
+fn write(path: &str, text: &str) -> String {
+    let written = fs::write(path, text);
+    unsafe { syscall(SYNC) };
+    written.map_or_else(|e| e.to_string(), |()| "written".to_owned())
+}
+
 fn answer(word: &str, bulk: &mut File) -> String {
+    match word.split_once(' ') {
+        Some(("write", text)) => return write("/mnt/kept", text),
+        Some(("write-other", text)) => return write("/mnt/other", text),
+        Some(("tell", text)) => return tell(text),
+        Some(("fill", mib)) => return fill(mib),
+        _ => {}
+    }
     match word {
         "panic" => fs::write("/proc/sysrq-trigger", "c").map_or_else(|e| e.to_string(), |()| String::new()),
         "power-off" => unsafe { reboot(POWER_OFF) }.to_string(),
@@ -69,16 +101,17 @@ fn answer(word: &str, bulk: &mut File) -> String {
                 .map_or_else(|e| e.to_string(), |()| "written".to_owned()),
             None => "no base".to_owned(),
         },
-        "read" => fs::read_to_string("/mnt/kept").unwrap_or_else(|e| e.to_string()),
-        word => match word.strip_prefix("write ") {
-            Some(text) => {
-                let written = fs::write("/mnt/kept", text);
-                unsafe { syscall(SYNC) };
-                written.map_or_else(|e| e.to_string(), |()| "written".to_owned())
-            }
-            None => format!("echo {word}"),
-        },
+        "read" => read("/mnt/kept"),
+        "read-other" => read("/mnt/other"),
+        "told" => TOLD.lock().map_or_else(|e| e.to_string(), |told| told.clone()),
+        word => format!("echo {word}"),
     }
+}
+
+fn read(path: &str) -> String {
+    // From the disk, not from what is kept of it in memory.
+    let dropped = fs::write("/proc/sys/vm/drop_caches", "3");
+    dropped.and_then(|()| fs::read_to_string(path)).unwrap_or_else(|e| e.to_string())
 }
 
 fn main() {

@@ -8,18 +8,22 @@ use pyro_proto::tree::{Item, NodeKind, TreeDecoder, write_item, write_piece};
 use pyro_proto::{Channel, Frame, Kind, StreamId, decode};
 
 use super::super::attach::Joint;
-use super::super::{Places, Unattached, Workspace};
+use super::super::{Unattached, Workspace};
 use super::{Bench, directory, entry, file, open, stream};
 use crate::guest::Stage;
 use crate::tests::host::{Host, exec, shell, with_host, with_host_at};
 
-/// A guest with a workspace on plain directories.
-fn with_workspace(test: impl AsyncFnOnce(&mut Host, &Bench)) {
-    let bench = Bench::new();
+/// A workspace on plain directories.
+pub(crate) fn workspace(bench: &Bench, is_kept: bool) -> Arc<Workspace> {
     let joint = Joint { tree: open(&bench.tree("")), stage: open(&bench.stage("")) };
     let disk = super::super::disk::Disk::open(open(bench.directory.path())).unwrap();
-    let workspace = Arc::new(Workspace::new(disk, joint));
-    with_host_at(Stage::Prepared(Some(workspace)), async |host: &mut Host| {
+    Arc::new(Workspace::new(disk, joint, open(bench.directory.path()), is_kept))
+}
+
+/// A guest with a workspace that is kept.
+fn with_workspace(test: impl AsyncFnOnce(&mut Host, &Bench)) {
+    let bench = Bench::new();
+    with_host_at(Stage::Prepared(workspace(&bench, true)), async |host: &mut Host| {
         host.greet(1).await;
         test(host, &bench).await;
     });
@@ -146,20 +150,23 @@ fn a_host_that_leaves_ends_its_push() {
     });
 }
 
-/// A guest without a workspace, or one that waits for its baseline, refuses what it cannot do.
+/// A guest without a root, or whose workspace waits for its baseline, refuses what it cannot do.
 #[test]
 fn the_wrong_moment_for_a_workspace_is_refused() {
     let changes = Changes { paths: Vec::new(), contents: false, file_bytes_max: 0 };
     let requests = [push(""), export(), Request::Changes(changes), Request::Seed];
-    with_host(async |host: &mut Host| {
+    with_host_at(Stage::Booted, async |host: &mut Host| {
+        host.greet(1).await;
         for request in &requests {
             assert_eq!(host.call(request).await.failure().kind, FailureKind::Refused, "{request:?}");
         }
     });
+    with_host(async |host: &mut Host| {
+        assert_eq!(host.call(&Request::Seed).await.failure().kind, FailureKind::Refused);
+    });
     let bench = Bench::new();
-    let places = Places { scratch: open(bench.directory.path()), joints: open(bench.directory.path()) };
-    let disk = super::super::disk::Disk::open(places.scratch).unwrap();
-    let stage = Stage::Unseeded(Unattached { disk, joints: places.joints });
+    let root = || open(bench.directory.path());
+    let stage = Stage::Unseeded(Unattached::open(root(), root()).unwrap());
     with_host_at(stage, async |host: &mut Host| {
         host.greet(1).await;
         for request in &requests[..3] {

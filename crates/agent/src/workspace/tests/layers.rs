@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use pyro_proto::agent::{Changes, Export};
 use pyro_proto::tree::{Contents, NodeKind};
@@ -13,50 +14,21 @@ use pyro_proto::tree::{Contents, NodeKind};
 use super::super::attach::{JOINT, join, show};
 use super::super::changes::{Views, Wanted, changes as send_changes};
 use super::super::disk::Disk;
+use super::super::error::WorkspaceError;
 use super::super::export::export;
 use super::super::push::tests::{die_after, recovered};
 use super::super::seed::seed;
+use super::super::{Unattached, Undone};
 use super::bench::TIME;
 use super::{
     Bench, Streamed, changes, directory, entry, file, inlet, open, path, read, remove_item, snapshot, stream,
     symlink,
 };
 use crate::console::warn;
+use crate::tests::namespace::{self, mount_ext4, run};
 
-const INSIDE: &str = "PYRO_TEST_IN_NAMESPACE";
-
-/// Runs this test again in a mount namespace of its own; true in there.
 fn in_namespace(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    // In there mount points cannot be removed; out here, where nothing is mounted, all of it can.
-    let outside = tempfile::tempdir().unwrap();
-    let can_mount = Command::new("unshare")
-        .args(["--mount", "sh", "-ec", "mount -t tmpfs none . && cd \"$PWD\" && mkdir l u w m && mount -t overlay -o lowerdir=l,upperdir=u,workdir=w,index=on,redirect_dir=on none m"])
-        .current_dir(outside.path())
-        .status();
-    if !can_mount.is_ok_and(|status| status.success()) {
-        warn("NOT CHECKED: no overlay can be mounted on this machine");
-        return false;
-    }
-    let this = std::env::current_exe().unwrap();
-    let name = format!("workspace::tests::layers::{test}");
-    let output = Command::new("unshare")
-        .args(["--mount", "--propagation", "private"])
-        .arg(this)
-        .args(["--exact", &name, "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
-        .env("TMPDIR", outside.path())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
-    false
-}
-
-fn run(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+    namespace::in_namespace(&format!("workspace::tests::layers::{test}"))
 }
 
 fn shell(directory: &Path, script: &str) {
@@ -77,14 +49,10 @@ impl Layers {
         for name in ["scratch", "joints", "joints/workspace", "shown"] {
             std::fs::create_dir(at(name)).unwrap();
         }
-        let (image, scratch) = (at("image"), at("scratch"));
-        std::fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
-        let (image, scratch_text) = (image.to_str().unwrap(), scratch.to_str().unwrap());
-        let is_ext4 = run("mkfs.ext4", &["-q", "-O", "^metadata_csum", image])
-            && run("mount", &["-o", "loop,noatime,nodev", image, scratch_text]);
-        if !is_ext4 {
+        let scratch = at("scratch");
+        if !mount_ext4(&at("image"), &scratch) {
             warn("no ext4 can be mounted on this machine: a tmpfs stands in");
-            assert!(run("mount", &["-t", "tmpfs", "none", scratch_text]));
+            assert!(run("mount", &["-t", "tmpfs", "none", scratch.to_str().unwrap()]));
         }
         let disk = Disk::open(open(&scratch)).unwrap();
         seed(&disk, &mut inlet(&stream(baseline))).unwrap();
@@ -321,4 +289,59 @@ fn a_full_disk_fails_a_push_whole() {
     assert_eq!(failure.kind, pyro_proto::agent::FailureKind::NoSpace, "{failure}");
     assert_eq!(snapshot(&layers.shown()), before);
     layers.bench.push("", &file("a/one", "new")).unwrap();
+}
+
+/// A workspace that nothing was put into is taken apart and given a baseline after all, once or more; one that
+/// holds anything, or that somebody is in, stays as it is.
+#[test]
+fn an_empty_workspace_is_seeded_after_all() {
+    if !in_namespace("an_empty_workspace_is_seeded_after_all") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    for name in ["scratch", "joints", "joints/workspace", "shown"] {
+        std::fs::create_dir(at(name)).unwrap();
+    }
+    if !mount_ext4(&at("image"), &at("scratch")) {
+        assert!(run("mount", &["-t", "tmpfs", "none", at("scratch").to_str().unwrap()]));
+    }
+    let shown = at("shown");
+    let target = shown.to_str().unwrap();
+    let mut unattached = Unattached::open(open(&at("scratch")), open(&at("joints"))).unwrap();
+    for _ in 0..2 {
+        unattached.disk.clear_baseline().unwrap();
+        unattached.disk.mark_sealed().unwrap();
+        let workspace = Arc::new(unattached.attach_at(target, false).unwrap());
+        let user = Arc::clone(&workspace);
+        let Undone { workspace, .. } = workspace.undo_at(target).unwrap_err();
+        drop(user);
+        let inside = open(&shown);
+        let Undone { workspace, error } = workspace.unwrap().undo_at(target).unwrap_err();
+        assert!(matches!(error, WorkspaceError::Refused(_)), "{error}");
+        drop(inside);
+        unattached = workspace.unwrap().undo_at(target).unwrap();
+        assert!(!unattached.disk.is_sealed() && std::fs::read_dir(&shown).unwrap().count() == 0);
+    }
+    seed(&unattached.disk, &mut inlet(&stream(&baseline()))).unwrap();
+    let workspace = Arc::new(unattached.attach_at(target, true).unwrap());
+    shell(&shown, "echo more >> a/one; mv src moved; rm hard2");
+    assert_eq!(std::fs::read_to_string(shown.join("a/one")).unwrap(), "a one\nmore\n");
+    let Undone { workspace, error } = workspace.undo_at(target).unwrap_err();
+    assert!(matches!(error, WorkspaceError::Refused(_)), "{error}");
+    assert!(shown.join("moved/deep/er/hard3").exists() && workspace.is_some());
+    drop(workspace);
+    assert!(run("umount", &[target]));
+}
+
+/// What was written and removed again is no longer an empty workspace's: the layers hold marks of it.
+#[test]
+fn a_touched_workspace_is_not_empty() {
+    if !in_namespace("a_touched_workspace_is_not_empty") {
+        return;
+    }
+    let layers = Layers::new(&[]);
+    assert!(layers.bench.disk.is_empty().unwrap());
+    shell(&layers.shown(), "chmod 700 .");
+    assert!(!layers.bench.disk.is_empty().unwrap());
 }

@@ -8,7 +8,10 @@ mod order;
 mod pushes;
 mod seeds;
 
+pub(crate) use bench::Bench;
+pub(crate) use calls::workspace;
+
 pub(super) use bench::{
-    Bench, Streamed, changes, directory, entry, file, inlet, open, path, read, remove_item, snapshot, stream,
+    Streamed, changes, directory, entry, file, inlet, open, path, read, remove_item, snapshot, stream,
     symlink,
 };

@@ -1,6 +1,8 @@
 //! `pyro workspace create`
 
-use pyro::{Code, CreateRequest, Failure, Notice, Progress, Pyro, Seed, Shape, parse_seconds};
+use std::io;
+
+use pyro::{Code, CreateRequest, Failure, Notice, Progress, Pyro, Seed, Shape, Workspace, parse_seconds};
 
 use super::block::block;
 use super::push::{rules_of, watch};
@@ -16,6 +18,8 @@ pub(super) async fn run(pyro: &Pyro, arguments: Create) -> Result<Status, Failur
     if !pyro.is_installed(name)? {
         env::pull(pyro, name).await?;
     }
+    // However it ends, another VM takes the place of the one that it takes.
+    let _refilling = pyro.refill_at_end(name, request.shape);
     unless_interrupted(create(pyro, request, &arguments)).await
 }
 
@@ -71,10 +75,13 @@ async fn create(pyro: &Pyro, request: CreateRequest, arguments: &Create) -> Resu
     let made = watch(made, &bar, &progress).await;
     bar.finish_and_clear();
     let workspace = made?;
+    show(pyro, &workspace, arguments).await.map(report::written)
+}
+
+async fn show(pyro: &Pyro, workspace: &Workspace, arguments: &Create) -> Result<io::Result<()>, Failure> {
     if arguments.id_only {
-        return Ok(report::written(terminal::result(workspace.id())));
+        return Ok(terminal::result(workspace.id()));
     }
     let info = pyro.workspace(workspace.id()).await?;
-    let written = if arguments.json { report::json(&info) } else { terminal::result(&block(&info)) };
-    Ok(report::written(written))
+    Ok(if arguments.json { report::json(&info) } else { terminal::result(&block(&info)) })
 }

@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use pyro_channel::FrameReader;
-use pyro_proto::agent::{Event, Exited, Failure, FailureKind, Input, Outcome, Reply, Request, Tally};
+use pyro_proto::agent::{
+    Event, Exited, Failure, FailureKind, Input, Outcome, Reply, Request, Tally, Written,
+};
 use pyro_proto::hello::Hello;
 use pyro_proto::limits::DATA_BYTES_MAX;
 use pyro_proto::window::{ReceiveWindow, SendWindow};
@@ -39,6 +42,9 @@ enum Work {
     Sleep,
 }
 
+/// What every guest of these tests still has to write.
+pub(super) const WRITTEN: Written = Written { bytes: 4_096, duration_us: 3, entries: 17 };
+
 struct Model {
     control_out: OwnedWriteHalf,
     bulk_out: OwnedWriteHalf,
@@ -46,6 +52,8 @@ struct Model {
     work: HashMap<StreamId, Work>,
     /// Data may overtake what opens its call.
     early: HashMap<StreamId, Vec<Frame>>,
+    /// Ids of streams rise, as an agent insists.
+    highest: u32,
 }
 
 /// A VMM whose guests have such an agent.
@@ -59,7 +67,8 @@ async fn live(channels: GuestChannels, log: Log) -> Exit {
     let (bulk, bulk_out) = channels.bulk.into_split();
     let (mut control, mut bulk): (FrameReader<OwnedReadHalf>, FrameReader<OwnedReadHalf>) =
         (FrameReader::new(control), FrameReader::new(bulk));
-    let mut model = Model { control_out, bulk_out, log, work: HashMap::new(), early: HashMap::new() };
+    let mut model =
+        Model { control_out, bulk_out, log, work: HashMap::new(), early: HashMap::new(), highest: 0 };
     loop {
         let frame = tokio::select! {
             biased;
@@ -78,9 +87,14 @@ impl Model {
         match frame.kind {
             Kind::Hello => {
                 let hello: Hello = decode(&frame.payload).unwrap();
-                self.say(StreamId::CONNECTION, Kind::Hello, &Hello::new(hello.nonce)).await;
+                let answer = Hello { continues: hello.continues, ..Hello::new(hello.nonce) };
+                self.say(StreamId::CONNECTION, Kind::Hello, &answer).await;
+            }
+            Kind::Open if frame.stream.0 <= self.highest => {
+                return Some(Exit::Panicked { message: "a stream does not rise".to_owned() });
             }
             Kind::Open => {
+                self.highest = frame.stream.0;
                 let exit = self.on_request(frame.stream, decode(&frame.payload).unwrap()).await;
                 for early in self.early.remove(&frame.stream).unwrap_or_default() {
                     self.on_more(early).await;
@@ -104,7 +118,26 @@ impl Model {
             }
             Request::Sync => {
                 self.log.add("sync");
-                self.reply(stream, &Reply::Synced).await;
+                self.reply(stream, &Reply::Synced(WRITTEN)).await;
+            }
+            Request::Freeze => {
+                self.log.add("freeze");
+                self.reply(stream, &Reply::Frozen(WRITTEN)).await;
+            }
+            Request::Thaw => {
+                self.log.add("thaw");
+                self.reply(stream, &Reply::Thawed).await;
+            }
+            Request::Hold => {
+                self.log.add("hold");
+                // Time enough for clients to come with something else.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                self.send(Frame::credit(stream, Channel::Stdin, 0)).await;
+                self.reply(stream, &Reply::Held).await;
+            }
+            Request::Release => {
+                self.log.add("release");
+                self.reply(stream, &Reply::Released).await;
             }
             Request::Seed => self.take(stream, "seed"),
             Request::Push(_) => self.take(stream, "push"),
@@ -138,6 +171,7 @@ impl Model {
         }
         self.say(stream, Kind::Event, &Event::Started { pid: 7 }).await;
         match words[0].as_str() {
+            "true" => self.exit(stream, Outcome::Code(0)).await,
             "echo" => {
                 self.send(Frame::data(stream, Channel::Stdout, words[1].as_bytes())).await;
                 self.exit(stream, Outcome::Code(0)).await;

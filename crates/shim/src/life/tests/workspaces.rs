@@ -12,7 +12,7 @@ use super::*;
 
 impl Bench {
     /// A bench that makes a workspace.
-    fn creating(seed: bool, ttl_seconds: Option<u64>) -> Bench {
+    pub(super) fn creating(seed: bool, ttl_seconds: Option<u64>) -> Bench {
         let mut bench = Bench::new(ttl_seconds);
         let Purpose::Run { template, template_key, base, blank } = bench.start.purpose else {
             unreachable!()
@@ -23,6 +23,7 @@ impl Bench {
             id: WorkspaceId::random().unwrap().to_string(),
             template,
             template_key,
+            memory: false,
             order: WorkspaceOrder::Create(NewWorkspace {
                 name: Some("fix-1".to_owned()),
                 labels: vec![("team".to_owned(), "x".to_owned())],
@@ -37,7 +38,7 @@ impl Bench {
     }
 
     /// The next start finds what the one before has left.
-    fn reopening(mut self) -> Bench {
+    pub(super) fn reopening(mut self) -> Bench {
         self.start.vm_id = VmId::random().unwrap().to_string();
         if let Purpose::Workspace(workspace) = &mut self.start.purpose {
             workspace.order = WorkspaceOrder::Open;
@@ -45,16 +46,16 @@ impl Bench {
         self
     }
 
-    fn workspace_id(&self) -> WorkspaceId {
+    pub(super) fn workspace_id(&self) -> WorkspaceId {
         let Purpose::Workspace(workspace) = &self.start.purpose else { unreachable!() };
         WorkspaceId::parse(&workspace.id).unwrap()
     }
 
-    fn store(&self) -> Store {
+    pub(super) fn store(&self) -> Store {
         Store::open(&self.directories.database(), Durability::Crash).unwrap()
     }
 
-    fn record(&self) -> Option<WorkspaceRecord> {
+    pub(super) fn record(&self) -> Option<WorkspaceRecord> {
         self.store().workspace(&self.workspace_id()).unwrap()
     }
 
@@ -67,7 +68,7 @@ impl Bench {
         assert!(!self.directories.workspace(&self.workspace_id()).directory.exists());
     }
 
-    async fn another(&self) -> Client {
+    pub(super) async fn another(&self) -> Client {
         let (source, out) = UnixStream::connect(self.socket()).await.unwrap().into_split();
         let mut client = Client { frames: FrameReader::new(source), out };
         client.hello().await;
@@ -75,7 +76,7 @@ impl Bench {
     }
 }
 
-fn command(words: &str, detach: bool) -> Request {
+pub(super) fn command(words: &str, detach: bool) -> Request {
     let Request::Exec(mut exec) = super::exec(None) else { unreachable!() };
     exec.command.argv = words.split(' ').map(|word| word.as_bytes().to_vec()).collect();
     exec.command.stdin = false;
@@ -83,7 +84,7 @@ fn command(words: &str, detach: bool) -> Request {
     Request::Exec(exec)
 }
 
-fn push() -> Request {
+pub(super) fn push() -> Request {
     Request::Transfer(Transfer::Push(Push { directory: Vec::new() }))
 }
 
@@ -92,22 +93,22 @@ fn changes(contents: bool) -> Request {
 }
 
 impl Client {
-    async fn call(&mut self, stream: u32, request: &Request) -> Reply {
+    pub(super) async fn call(&mut self, stream: u32, request: &Request) -> Reply {
         self.open(stream, request).await;
         self.reply(stream).await.1
     }
 
-    async fn tree(&mut self, stream: u32, bytes: &[u8]) {
+    pub(super) async fn tree(&mut self, stream: u32, bytes: &[u8]) {
         self.send(Frame::data(StreamId(stream), Channel::Stdin, bytes)).await;
         self.send(Frame::eof(StreamId(stream), Channel::Stdin)).await;
     }
 
-    async fn stop(&mut self) {
-        assert_eq!(self.call(99, &Request::Stop).await, Reply::Stopped);
+    pub(super) async fn stop(&mut self) {
+        assert_eq!(self.call(99, &Request::Stop { discard: false }).await, Reply::Stopped);
     }
 }
 
-fn code_of(reply: &Reply) -> Option<FailureCode> {
+pub(super) fn code_of(reply: &Reply) -> Option<FailureCode> {
     if let Reply::Failed(failure) = reply { Some(failure.code) } else { None }
 }
 
@@ -142,8 +143,7 @@ async fn a_workspace_outlives_its_vm() {
         .await;
     let record = bench.record().unwrap();
     assert_eq!((record.state, record.vm_id, record.next_sequence), (WorkspaceState::Ready, None, 3));
-    let place = bench.directories.workspace(&bench.workspace_id());
-    assert!(place.disk().exists());
+    assert!(bench.directories.layer(&bench.record().unwrap().head).exists());
     let bench = bench.reopening();
     bench
         .run(vmm(&log), async |mut client| {
@@ -203,7 +203,7 @@ async fn unborn_workspaces_leave_nothing() {
                 client.send(Frame::data(StreamId(6), Channel::Stdin, case.as_bytes())).await;
                 match case {
                     "leave" => return,
-                    "stop" => client.open(7, &Request::Stop).await,
+                    "stop" => client.open(7, &Request::Stop { discard: false }).await,
                     _ => {}
                 }
                 assert_eq!(code_of(&client.reply(6).await.1), code);
@@ -239,7 +239,7 @@ async fn failed_starts_lose_nothing() {
     let bench = bench.reopening();
     bench.run(silent(), async |mut client| client.failure(1).await).await;
     assert_eq!(bench.record().unwrap().state, WorkspaceState::Ready);
-    assert!(bench.directories.workspace(&bench.workspace_id()).disk().exists());
+    assert!(bench.directories.layer(&bench.record().unwrap().head).exists());
     bench.store().mark_deleting(&bench.workspace_id()).unwrap();
     let failure = bench.run(vmm(&log), async |mut client| client.failure(1).await).await;
     assert_eq!(failure.code, FailureCode::WorkspaceGone);
@@ -363,11 +363,12 @@ async fn detached_commands_are_followed() {
 /// What ran when a VM ended, by itself or because it was asked to, is told to who waits and recorded as lost.
 #[tokio::test]
 async fn the_end_of_a_vm_is_the_end_of_its_commands() {
-    for (last, code) in
-        [(command("panic", false), FailureCode::GuestPanicked), (Request::Stop, FailureCode::Stopped)]
-    {
+    for (last, code) in [
+        (command("panic", false), FailureCode::GuestPanicked),
+        (Request::Stop { discard: false }, FailureCode::Stopped),
+    ] {
         let (bench, log) = (Bench::creating(false, None), Log::default());
-        let asked = last == Request::Stop;
+        let asked = last == Request::Stop { discard: false };
         bench
             .run(vmm(&log), async |mut client| {
                 client.started().await;
@@ -447,7 +448,7 @@ async fn hostile_and_hung_transfers_end() {
                     agent.reply(frame.stream, &agent::Reply::Prepared).await;
                 }
                 (Kind::Open, Ok(agent::Request::Sync)) => {
-                    agent.reply(frame.stream, &agent::Reply::Synced).await;
+                    agent.reply(frame.stream, &agent::Reply::Synced(agent::Written::default())).await;
                 }
                 _ => {}
             }

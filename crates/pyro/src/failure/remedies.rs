@@ -1,0 +1,21 @@
+//! What to do about troubles that are told in several ways.
+
+/// A snapshot of this name is there.
+pub(crate) const SNAPSHOT_TAKEN: &str = "choose another name, or delete that snapshot first";
+
+/// A snapshot of this name is not there.
+pub(crate) const SNAPSHOT_UNKNOWN: &str = "see `pyro workspace snapshot list` for those there are";
+
+/// A layer of a disk cannot be used.
+pub(crate) const LAYER_DAMAGED: &str =
+    "bring the file back from a backup, or reset the workspace to a snapshot that does not need it";
+
+/// A disk can have no further layer.
+pub(crate) const LAYERS_TOO_MANY: &str = "delete snapshots and copies that are not needed, run `pyro workspace gc`, then stop and start the workspace";
+
+/// A memory that was kept cannot be used.
+pub(crate) const MEMORY_UNUSABLE: &str =
+    "use the disk without it: stop a paused workspace, or give --disk-only to `reset` and `fork`";
+
+/// Somebody else has the workspace.
+pub(crate) const HELD: &str = "run the command again in a moment; if it stays so, its VM runs under another PYRO_RUNTIME_DIR or XDG_RUNTIME_DIR";
