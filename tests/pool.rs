@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::support::{Machine, Process, Running, remains_of, wait_until};
+use crate::support::{Call, Machine, Process, Running, remains_of, wait_until};
 use crate::uniqueness::{CLOCK_MS_MAX, IDENTITY, assert_unlike, now};
 
 /// Ids of the VMs that can be had.
@@ -26,6 +27,10 @@ fn vm_of(err: &str) -> String {
 
 fn shims(machine: &Machine) -> Vec<Process> {
     Process::shims().into_iter().filter(|shim| shim.concerns(machine.root())).collect()
+}
+
+fn vmms(shim: u32) -> Vec<u32> {
+    Process::vmms_of(shim).into_iter().map(|vmm| vmm.pid).collect()
 }
 
 #[test]
@@ -55,6 +60,31 @@ fn a_run_takes_a_parked_vm_and_another_takes_its_place() {
     machine.pyro(["pool", "drain"]).finish().exits(0);
     machine.wait_until_clean();
     assert_eq!(parked(&machine).len(), 0);
+}
+
+#[test]
+fn what_stays_holds_nothing_of_its_starter() {
+    // Promise: locks and pipes that a caller holds end with the command, though VMs and workspaces live on.
+    let machine = Machine::with_pool(1);
+    let lock = machine.root().join("lock");
+    let create = ["workspace", "create", "debian:12", "--name", "kept"];
+    for words in [&["run", "debian:12", "--", "true"][..], &create] {
+        let pyro = machine.pyro(words).into_command();
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec 9>\"$1\"; shift; exec \"$@\"", "sh"]).arg(&lock);
+        command.arg(pyro.get_program()).args(pyro.get_args());
+        machine.surround(&mut command);
+        Call::new(command).finish().exits(0);
+        wait_until("a VM is parked", || parked(&machine).len() == 1);
+        let shims = shims(&machine);
+        for process in shims.iter().flat_map(|shim| [vec![shim.pid], vmms(shim.pid)].concat()) {
+            for open in fs::read_dir(format!("/proc/{process}/fd")).unwrap() {
+                let target = fs::read_link(open.unwrap().path()).unwrap_or_default();
+                assert_ne!(target, lock, "{process}, after {words:?}");
+            }
+        }
+    }
+    machine.pyro(["workspace", "delete", "kept", "--yes"]).finish().exits(0);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::support::{NAMESPACES, Namespaces};
 use crate::sys::{self, Listening};
 
 /// The first descriptor after the standard three.
-const FIRST_OTHER_FD: u32 = 3;
+pub(crate) const FIRST_OTHER_FD: u32 = 3;
 
 /// Ids to change to.
 pub(crate) struct Ids {

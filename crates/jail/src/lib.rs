@@ -27,3 +27,13 @@ pub use error::JailError;
 pub use jail::Jail;
 pub use spec::{Access, Answer, Grant, Limits, RunAs, Spec};
 pub use support::{Layer, Missing, Namespaces, Support};
+
+/// Marks every descriptor of this process but the standard three as closed on exec: what its starter left open is
+/// not its children's, which may outlive it.
+///
+/// # Errors
+///
+/// If the kernel cannot; one like that confines nothing either.
+pub fn keep_descriptors() -> std::io::Result<()> {
+    sys::close_on_exec_from(child::FIRST_OTHER_FD)
+}

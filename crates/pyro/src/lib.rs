@@ -40,6 +40,7 @@ pub use garbage::{Freed, Pruned};
 pub use launch::{LaunchRequest, Notice, Vm};
 pub use pool::{ParkedVm, PoolStatus, Refilling};
 pub use pyro_image::Cancel;
+pub use pyro_jail::keep_descriptors;
 pub use pyro_proto::agent::{Exec, Exited, Input, Outcome, Terminal, TerminalSize};
 pub use pyro_store::Directories;
 pub use pyro_sync::source::{GitRules, user_excludes};

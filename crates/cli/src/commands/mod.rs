@@ -25,6 +25,9 @@ use crate::{report, settings, terminal};
 
 /// Runs the command that `arguments` ask for.
 pub(crate) fn dispatch(arguments: Vec<OsString>) -> ExitCode {
+    // Supervisors outlive the command: a lock or a pipe of the caller's must not live on in them. A kernel that
+    // cannot do it starts no VM either.
+    let _ = pyro::keep_descriptors();
     let parsed = match Arguments::try_parse_from(&arguments) {
         Ok(parsed) => parsed,
         Err(error) => return refuse(&error, &arguments).into(),
