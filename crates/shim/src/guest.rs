@@ -6,9 +6,11 @@ use std::time::Duration;
 use pyro_proto::agent::{self, Exec, Outcome, Prepare};
 use pyro_proto::shim::Failure;
 use pyro_vmm::{GuestChannels, Vm};
+use tokio::time::Instant;
 
 use crate::failure::{agent_failed, failure, guest_silent, link_failed, vm_ended};
-use crate::limits::{PREPARE_SECONDS_MAX, WARM_UP_MS_MAX};
+use crate::identity::realtime_ns;
+use crate::limits::{CLOCK_ANSWER_MS_MAX, CLOCK_TRIES_MAX, PREPARE_SECONDS_MAX, WARM_UP_MS_MAX};
 use crate::link::{AgentLink, LinkError};
 
 /// A VM and the way to its agent.
@@ -49,8 +51,19 @@ impl<V: Vm> Guest<V> {
         patience: Duration,
         prepare: Prepare,
     ) -> Result<(), Failure> {
+        let mut asked = Instant::now();
         let request = agent::Request::Prepare(prepare);
-        self.ask("prepare itself", patience, &request, |_| {}).await.map(drop)
+        self.ask("prepare itself", patience, &request, |_| {}).await?;
+        // On a swamped machine the time may have been old when the guest heard it, and the next may be too.
+        for _ in 0..CLOCK_TRIES_MAX {
+            if asked.elapsed() <= CLOCK_ANSWER_MS_MAX {
+                break;
+            }
+            asked = Instant::now();
+            let request = agent::Request::SetClock { realtime_ns: realtime_ns() };
+            self.ask("set its clock", patience, &request, |_| {}).await?;
+        }
+        Ok(())
     }
 
     /// Has the guest write everything to its disk.

@@ -94,6 +94,13 @@ pub const WARM_UP_MS_MAX: u64 = 30_000;
 /// A host's clock that is off by more than so much from where it was has jumped: more than a slow read of two clocks.
 pub const CLOCK_JUMP_MS_MAX: i128 = 50;
 
+/// A guest that took longer to say that it is prepared is told the time once more: what it needs when it is not kept
+/// waiting, and the 50 ms that its clock may be off.
+pub const CLOCK_ANSWER_MS_MAX: Duration = Duration::from_millis(75);
+
+/// So often at most: a clock that is off is better than a VM that never starts.
+pub const CLOCK_TRIES_MAX: u32 = 3;
+
 /// How often an idle VM's host is asked whether its clock has jumped.
 pub const CLOCK_CHECK_SECONDS: Duration = Duration::from_secs(30);
 

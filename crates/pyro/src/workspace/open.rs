@@ -44,7 +44,8 @@ impl Pyro {
             return Ok(workspace);
         }
         if starting == Starting::Never {
-            return Err(not_running(&record, "leave out --no-start"));
+            // It may have been paused a moment ago.
+            return Err(not_running(&self.find_workspace(reference)?, "leave out --no-start"));
         }
         self.start_workspace(reference, &mut on_notice).await
     }

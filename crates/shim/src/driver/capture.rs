@@ -33,7 +33,7 @@ use super::{Driver, Fault, refused};
 use crate::call::{Call, Internal, Owner, Step};
 use crate::failure::system;
 use crate::layers::{KeptBy, Sizes, Unrecorded};
-use crate::limits::{EXEC_FLUSH_SECONDS_MAX, HOLD_SECONDS_MAX};
+use crate::limits::{CALLS_OPEN_MAX, EXEC_FLUSH_SECONDS_MAX, HOLD_SECONDS_MAX};
 use crate::turns::Turn;
 
 /// A snapshot that is being taken.
@@ -58,6 +58,9 @@ pub(crate) struct Capture {
     outcome: Option<Result<(), Failure>>,
     /// What has happened and is to be acted on in the main loop, where the VMM can be waited for.
     due: VecDeque<Due>,
+    /// Who asks, while the VM is paused, whether it is well. The answer is that it goes on, or the end of the connection:
+    /// a command that came now would end with the VM.
+    asking: Vec<Owner>,
 }
 
 /// Something that a capture goes on from.
@@ -124,7 +127,13 @@ impl Capture {
             layer: None,
             outcome: None,
             due: VecDeque::new(),
+            asking: Vec::new(),
         }
+    }
+
+    /// Whether it has this call.
+    pub(super) fn has(&self, owner: Owner) -> bool {
+        self.owner == Some(owner) || self.asking.contains(&owner)
     }
 
     /// The baseline of a workspace that was just seeded.
@@ -160,6 +169,18 @@ impl<V: Vm> Driver<V> {
 
     pub(super) fn open_pause(&mut self, owner: Owner) -> Result<(), Fault> {
         self.ask_for(Capture::new(Some(owner), Purpose::Pause, true))
+    }
+
+    /// Tells a client that the VM is well, as soon as that is certain.
+    pub(super) fn open_status(&mut self, owner: Owner) -> Result<(), Fault> {
+        if let Some(capture) = &mut self.capture
+            && matches!(capture.purpose, Purpose::Pause)
+            && capture.asking.len() < CALLS_OPEN_MAX
+        {
+            capture.asking.push(owner);
+            return Ok(());
+        }
+        self.answer(owner.0, owner.1, &Reply::Status(self.status()))
     }
 
     fn ask_for(&mut self, capture: Capture) -> Result<(), Fault> {
@@ -263,7 +284,10 @@ impl<V: Vm> Driver<V> {
             }
             (Err(failure), _) => Reply::Failed(failure),
         };
-        let answered = capture.owner.map_or(Ok(()), |(id, stream)| self.answer(id, stream, &answer));
+        let mut answered = capture.owner.map_or(Ok(()), |(id, stream)| self.answer(id, stream, &answer));
+        for (id, stream) in capture.asking {
+            answered = answered.and(self.answer(id, stream, &Reply::Status(self.status())));
+        }
         self.transfers.done(Turn::Exclusive);
         self.begin_transfers().and(answered)
     }

@@ -49,7 +49,7 @@ impl<V: Vm> Driver<V> {
             }
             Request::Snapshot(snapshot) => self.open_snapshot(owner, &snapshot),
             Request::Pause => self.open_pause(owner),
-            Request::Status => self.answer(id, stream, &Reply::Status(self.status())),
+            Request::Status => self.open_status(owner),
             Request::Start(_) => self.answer(id, stream, &refused("this VM is already started")),
             Request::Exec(exec) => self.open_exec(owner, exec),
             Request::Transfer(transfer) => self.open_transfer(owner, transfer),
@@ -69,7 +69,7 @@ impl<V: Vm> Driver<V> {
 
     fn has(&self, owner: Owner) -> bool {
         let waits = || self.transfers.waiting().any(|waiting| waiting.owner() == Some(owner));
-        let is_captured = || self.capture.as_ref().is_some_and(|capture| capture.owner == Some(owner));
+        let is_captured = || self.capture.as_ref().is_some_and(|capture| capture.has(owner));
         self.calls.has(owner) || self.followers.has(owner) || waits() || is_captured()
     }
 

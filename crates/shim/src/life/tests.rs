@@ -67,6 +67,9 @@ impl Agent {
                 }
                 Kind::Open => match decode::<agent::Request>(&frame.payload).unwrap() {
                     agent::Request::Prepare(_) => self.reply(frame.stream, &agent::Reply::Prepared).await,
+                    agent::Request::SetClock { .. } => {
+                        self.reply(frame.stream, &agent::Reply::ClockSet).await
+                    }
                     agent::Request::Exec(exec) => return Some((frame.stream, exec)),
                     other => panic!("unexpected {other:?}"),
                 },

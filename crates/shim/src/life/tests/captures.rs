@@ -153,7 +153,13 @@ async fn a_pause_keeps_the_memory() {
     bench
         .run(vmm(&log), async |mut client| {
             client.started().await;
-            captured(client.call(5, &Request::Pause).await);
+            client.open(5, &Request::Pause).await;
+            // Who asks now gets no answer that a pause would make untrue.
+            client.open(6, &Request::Status).await;
+            let (before, reply) = client.reply(5).await;
+            captured(reply);
+            assert!(before.iter().all(|frame| frame.kind != Kind::Reply), "{before:?}");
+            assert!(!matches!(client.frames.next().await, Ok(Some(frame)) if frame.kind == Kind::Reply));
         })
         .await;
     let paused = bench.record().unwrap().paused.unwrap();
@@ -205,6 +211,24 @@ async fn a_reset_happens_or_not() {
     let unknown = bench.order(WorkspaceOrder::Reset { snapshot: "gone".to_owned() }, None);
     let failure = unknown.run(vmm(&log), async |mut client| client.failure(1).await).await;
     assert_eq!(failure.code, FailureCode::SnapshotUnknown);
+}
+
+/// A guest that takes long to prepare itself, as on a swamped machine, is told the time again, until it answers at once
+/// or it has been told often enough.
+#[tokio::test(start_paused = true)]
+async fn the_time_is_told_when_it_is_heard() {
+    for (patience_ms, times) in [(50, 0), (100, 1), (1_000, 3)] {
+        let mut log = Log::default();
+        log.patience = Duration::from_millis(patience_ms);
+        Bench::creating(false, None)
+            .run(vmm(&log), async |mut client| {
+                client.started().await;
+                client.stop().await;
+            })
+            .await;
+        let told = log.lines().iter().filter(|line| *line == "clock").count();
+        assert_eq!(told, times, "{patience_ms}");
+    }
 }
 
 /// A copy is a workspace of its own on the layer it was made from, with another identity.

@@ -20,15 +20,19 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 /// What agents were asked, in order, over all VMs of a test.
 #[derive(Clone, Default)]
-pub(super) struct Log(Arc<Mutex<Vec<String>>>);
+pub(super) struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    /// How long guests take to prepare themselves, and half of it to set their clocks.
+    pub(super) patience: Duration,
+}
 
 impl Log {
     pub(super) fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.lines.lock().unwrap().clone()
     }
 
     fn add(&self, line: impl Into<String>) {
-        self.0.lock().unwrap().push(line.into());
+        self.lines.lock().unwrap().push(line.into());
     }
 }
 
@@ -114,7 +118,13 @@ impl Model {
             Request::Prepare(prepare) => {
                 let (hostname, id) = (prepare.hostname, prepare.machine_id);
                 self.log.add(format!("prepare {:?} {hostname} {id}", prepare.workspace));
+                tokio::time::sleep(self.log.patience).await;
                 self.reply(stream, &Reply::Prepared).await;
+            }
+            Request::SetClock { .. } => {
+                self.log.add("clock");
+                tokio::time::sleep(self.log.patience / 2).await;
+                self.reply(stream, &Reply::ClockSet).await;
             }
             Request::Sync => {
                 self.log.add("sync");

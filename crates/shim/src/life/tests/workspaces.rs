@@ -447,6 +447,9 @@ async fn hostile_and_hung_transfers_end() {
                 (Kind::Open, Ok(agent::Request::Prepare(_))) => {
                     agent.reply(frame.stream, &agent::Reply::Prepared).await;
                 }
+                (Kind::Open, Ok(agent::Request::SetClock { .. })) => {
+                    agent.reply(frame.stream, &agent::Reply::ClockSet).await;
+                }
                 (Kind::Open, Ok(agent::Request::Sync)) => {
                     agent.reply(frame.stream, &agent::Reply::Synced(agent::Written::default())).await;
                 }
