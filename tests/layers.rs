@@ -60,6 +60,32 @@ fn a_snapshot_in_the_middle_may_go() {
 }
 
 #[test]
+fn a_stopped_workspace_is_merged_to_its_top() {
+    // Promise: `gc` makes one layer of a stopped workspace's disk too, which is then written to like any other.
+    let machine = Machine::new();
+    let workspace = machine.workspace(&[]);
+    overwrite(&workspace, 40);
+    workspace.snapshot("a", &[]);
+    let last = overwrite(&workspace, 40);
+    workspace.call("stop", [""; 0]).finish().exits(0);
+    workspace.call("snapshot delete", ["a"]).finish().exits(0);
+    let freed = machine.pyro(["workspace", "gc", "--json"]).finish().exits(0).json();
+    assert_eq!(freed["failures"], serde_json::json!([]), "{freed}");
+    assert!(layers(&machine).len() <= 2, "{:?}", layers(&machine));
+    assert_eq!(workspace.shell("sha256sum data"), last);
+    for _ in 0..2 {
+        let last = overwrite(&workspace, 20);
+        workspace.snapshot("b", &[]);
+        workspace.call("stop", [""; 0]).finish().exits(0);
+        assert_eq!(workspace.shell("sha256sum data"), last);
+        workspace.call("snapshot delete", ["b"]).finish().exits(0);
+        machine.pyro(["workspace", "gc"]).finish().exits(0);
+    }
+    workspace.reset(&[]);
+    assert_eq!(workspace.shell("ls"), "");
+}
+
+#[test]
 fn layers_that_become_one_keep_their_memory() {
     // Promise: what is merged below a snapshot with memory, or a paused workspace, changes nothing for either.
     let machine = Machine::new();

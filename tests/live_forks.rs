@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::{Machine, Running, Workspace, packages, wait_until};
-use crate::uniqueness::{CLOCK_MS_MAX, now};
+use crate::uniqueness::told_right;
 
 /// Copies of one counter.
 const COPIES: usize = 8;
@@ -74,7 +74,7 @@ fn eight_copies_of_a_running_counter_count_on() {
         assert!(at_first >= before.len(), "{at_first} after {}", before.len());
         wait_until("the copy counts on", || counted(workspace).len() > at_first + 3);
         assert_eq!(workspace.shell("cat /dev/shm/nonce"), "nonce\n");
-        assert_right(workspace);
+        told_right(workspace);
     }
     assert_own_random_numbers(&all, &before);
     for what in
@@ -112,17 +112,6 @@ fn assert_own_random_numbers(all: &[&Workspace<'_>], before: &[String]) {
             }
         }
     }
-}
-
-/// The guest's clock is that of the host.
-fn assert_right(workspace: &Workspace<'_>) {
-    let before = now();
-    let told = workspace.exec(["bash", "-c", "echo $EPOCHREALTIME"]).finish().exits(0).out();
-    let (guest, after) = (Duration::from_secs_f64(told.trim().parse().unwrap()), now());
-    assert!(
-        before <= guest + CLOCK_MS_MAX && guest <= after + CLOCK_MS_MAX,
-        "{before:?} {guest:?} {after:?}"
-    );
 }
 
 /// A command in a workspace that answers line after line, and somebody who takes the time.

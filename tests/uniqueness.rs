@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::support::Machine;
+use crate::support::{Machine, Workspace};
 
 /// Tells a line for everything that no two guests may share.
 pub(crate) const IDENTITY: &str =
@@ -73,6 +73,18 @@ pub(crate) fn assert_unlike(first: &str, second: &str) {
     for (number, (a, b)) in first.lines().zip(second.lines()).enumerate() {
         assert!(!a.is_empty() && a != b, "line {number} of both: {a}");
     }
+}
+
+/// A workspace's time, which must be that of the host.
+pub(crate) fn told_right(workspace: &Workspace<'_>) -> Duration {
+    let before = now();
+    let told = workspace.exec(["bash", "-c", "echo $EPOCHREALTIME"]).finish().exits(0).out();
+    let (guest, after) = (Duration::from_secs_f64(told.trim().parse().unwrap()), now());
+    assert!(
+        before <= guest + CLOCK_MS_MAX && guest <= after + CLOCK_MS_MAX,
+        "{before:?} {guest:?} {after:?}"
+    );
+    guest
 }
 
 pub(crate) fn now() -> Duration {
