@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::support::Machine;
 
-const GROUPS: [&[&str]; 8] = [
+const GROUPS: [&[&str]; 10] = [
     &[],
     &["env"],
     &["pool"],
@@ -15,9 +15,11 @@ const GROUPS: [&[&str]; 8] = [
     &["workspace", "file"],
     &["workspace", "patch"],
     &["workspace", "snapshot"],
+    &["workspace", "shell"],
+    &["workspace", "service"],
 ];
 
-const COMMANDS: [&[&str]; 48] = [
+const COMMANDS: [&[&str]; 64] = [
     &[],
     &["doctor"],
     &["env"],
@@ -35,6 +37,22 @@ const COMMANDS: [&[&str]; 48] = [
     &["workspace", "logs"],
     &["workspace", "summary"],
     &["workspace", "exec"],
+    &["workspace", "shell"],
+    &["workspace", "shell", "open"],
+    &["workspace", "shell", "list"],
+    &["workspace", "shell", "read"],
+    &["workspace", "shell", "write"],
+    &["workspace", "shell", "signal"],
+    &["workspace", "shell", "resize"],
+    &["workspace", "shell", "close"],
+    &["workspace", "shell", "attach"],
+    &["workspace", "service"],
+    &["workspace", "service", "start"],
+    &["workspace", "service", "list"],
+    &["workspace", "service", "status"],
+    &["workspace", "service", "logs"],
+    &["workspace", "service", "stop"],
+    &["workspace", "service", "restart"],
     &["workspace", "sync"],
     &["workspace", "sync", "push"],
     &["workspace", "diff"],

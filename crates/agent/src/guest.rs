@@ -61,10 +61,10 @@ impl Guest {
     /// Does what a host asks for, to the reply.
     pub(crate) async fn answer(&self, request: Request, io: &CallIo) {
         let result = match request {
-            Request::Exec(exec) => match self.startable().await {
-                Ok(workspace) => return self.engine.run(&exec, io, &workspace).await,
-                Err(failure) => Err(failure),
-            },
+            Request::Exec(exec) => return self.engine.run(&exec, io, async || self.startable().await).await,
+            Request::Serve(service) => {
+                return self.engine.serve(&service, io, async || self.startable().await).await;
+            }
             Request::Push(push) => match self.workspace() {
                 Ok(workspace) => workspace.push(push, io).await,
                 Err(failure) => Err(failure),
@@ -85,6 +85,8 @@ impl Guest {
             Request::Freeze => self.freeze().await,
             Request::Thaw => self.scratch().and_then(|scratch| scratch.thaw()).map(|()| Reply::Thawed),
             Request::SetClock { realtime_ns } => root::set_clock(realtime_ns).map(|()| Reply::ClockSet),
+            Request::ReadClock => Ok(Reply::Clock { realtime_ns: root::read_clock() }),
+            Request::AdjustClock { offset_ns } => root::adjust_clock(offset_ns).map(|()| Reply::ClockSet),
             Request::Hold | Request::Release => Err(refused("the lanes are not the guest's")),
         };
         io.reply(&result.unwrap_or_else(Reply::Failed)).await;

@@ -66,6 +66,16 @@ pub(crate) const OPEN_FILES_HARD: u64 = 1_048_576;
 /// 640 KiB); what background processes write beyond that is not waited for.
 pub(crate) const TERMINAL_DRAIN_BYTES_MAX: usize = 1024 * 1024;
 
+/// Between two pieces of output of a service, while a command runs that somebody waits for.
+pub(crate) const MAKE_WAY_MS: Duration = Duration::from_millis(2);
+
+/// Bytes a second that a shell prints meanwhile: a terminal costs the kernel a switch for every line, which is dear where
+/// guests are emulated.
+pub(crate) const MAKE_WAY_TERMINAL_BYTES_PER_SECOND: u32 = 32 * 1024;
+
+/// Bytes that it prints at once all the same: what keys and screens come to.
+pub(crate) const MAKE_WAY_TERMINAL_BURST_BYTES: u32 = 2 * 1024;
+
 /// Bytes of the base image read ahead for a template.
 pub(crate) const WARM_BYTES_MAX: u64 = 48 * 1024 * 1024;
 /// Bytes of one file read ahead.
@@ -124,6 +134,54 @@ pub(crate) const PLAN_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Directories open above one another while a tree is removed.
 pub(crate) const REMOVE_DEPTH_MAX: usize = 64;
+
+/// Length of a group's list of processes, with as many digits as a process id has.
+pub(crate) const PROCESS_LIST_BYTES_MAX: usize = PROCESSES_MAX as usize * 8;
+
+/// A service without a probe is taken for ready when it has lived so long.
+pub(crate) const READY_MS_DEFAULT: Duration = Duration::from_millis(250);
+
+/// Between the first two probes; each further pause is twice as long, up to what was asked for.
+pub(crate) const PROBE_PAUSE_MS_MIN: Duration = Duration::from_millis(20);
+
+/// One try of a file, an address or a URL takes no longer.
+pub(crate) const PROBE_SECONDS_MAX: Duration = Duration::from_secs(5);
+
+/// A try that has been silent for so long when the time is over hangs; a shorter one was merely the last.
+pub(crate) const PROBE_HANGS_MS_MIN: Duration = Duration::from_millis(500);
+
+/// An address of the guest's own that is taken accepts a connection within this.
+pub(crate) const TAKEN_MS_MAX: Duration = Duration::from_millis(500);
+
+/// One run of a readiness command takes no longer.
+pub(crate) const PROBE_COMMAND_SECONDS_MAX: Duration = Duration::from_secs(10);
+
+/// Of what was asked, so much is told when it was not answered well.
+pub(crate) const PROBE_SUBJECT_CHARACTERS_MAX: usize = 300;
+
+/// Head of an HTTP answer that is read, and header lines in it.
+pub(crate) const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// See [`HTTP_HEAD_BYTES_MAX`].
+pub(crate) const HTTP_HEADERS_MAX: usize = 128;
+
+/// A service that is not ready in time has so long to end before it is killed.
+pub(crate) const UNREADY_GRACE_SECONDS: Duration = Duration::from_secs(10);
+
+/// First and longest pause before a service is started again, and how long it must have been ready for the first one to
+/// count again (as Docker documents its restart policies).
+pub(crate) const RESTART_PAUSE_MS_MIN: Duration = Duration::from_millis(100);
+/// See [`RESTART_PAUSE_MS_MIN`].
+pub(crate) const RESTART_PAUSE_SECONDS_MAX: Duration = Duration::from_secs(60);
+/// See [`RESTART_PAUSE_MS_MIN`].
+pub(crate) const RESTART_RESET_SECONDS: Duration = Duration::from_secs(10);
+
+/// Processes that were killed are gone within this, unless they hang in the kernel.
+pub(crate) const KILLED_SECONDS_MAX: Duration = Duration::from_secs(5);
+
+/// First and longest pause between two looks whether a command's processes are gone.
+pub(crate) const TREE_RECHECK_MS_MIN: Duration = Duration::from_millis(1);
+/// See [`TREE_RECHECK_MS_MIN`].
+pub(crate) const TREE_RECHECK_MS_MAX: Duration = Duration::from_millis(16);
 
 /// Highest signal number of Linux.
 pub(crate) const SIGNAL_MAX: u8 = 64;

@@ -10,7 +10,7 @@ use crate::pump::TERMINAL_SIZE_DEFAULT;
 use crate::{settings, terminal};
 
 /// A variable's name and value.
-type Variable = (Vec<u8>, Vec<u8>);
+pub(crate) type Variable = (Vec<u8>, Vec<u8>);
 
 /// The command to run.
 pub(crate) fn exec_of(
@@ -27,10 +27,9 @@ pub(crate) fn exec_of(
         return Err(Failure::new(Code::InvalidArgument, "-it needs a terminal on standard input")
             .fix("leave out -t when input comes from a pipe or a file"));
     }
-    let environment = execute.env.iter().map(|text| variable(text)).collect::<Result<Vec<_>, _>>()?;
     Ok(Exec {
         argv: command.iter().map(|word| word.clone().into_vec()).collect(),
-        environment: environment.into_iter().flatten().collect(),
+        environment: variables(&execute.env)?,
         directory: directory.map(OsString::into_vec),
         user: execute.user.clone(),
         terminal: execute.tty.then(|| Terminal {
@@ -40,6 +39,12 @@ pub(crate) fn exec_of(
         stdin: execute.interactive,
         timeout_ms: Some(timeout_seconds * 1000),
     })
+}
+
+/// The variables that a command is given.
+pub(crate) fn variables(texts: &[OsString]) -> Result<Vec<Variable>, Failure> {
+    let variables = texts.iter().map(|text| variable(text)).collect::<Result<Vec<_>, _>>()?;
+    Ok(variables.into_iter().flatten().collect())
 }
 
 /// `NAME=VALUE`, or `NAME` for this process's own value, as docker has it: one that is not set is left out.

@@ -21,7 +21,8 @@ impl Status {
     pub(crate) const INCOMPLETE: Status = Status(Status::PYRO_FAILED);
     /// A reader of the output left: what a shell shows for a process ended by `SIGPIPE`.
     pub(crate) const BROKEN_PIPE: Status = Status(128 + 13);
-    const TIMED_OUT: u8 = 124;
+    /// What was waited for did not come in time.
+    pub(crate) const TIMED_OUT: Status = Status(124);
     const PYRO_FAILED: u8 = 125;
     const NOT_EXECUTABLE: u8 = 126;
     const NOT_FOUND: u8 = 127;
@@ -36,7 +37,7 @@ impl Status {
         Status(match exited.outcome {
             Outcome::Code(code) => code,
             Outcome::Signal(signal) => 128u8.saturating_add(signal),
-            Outcome::TimedOut => Status::TIMED_OUT,
+            Outcome::TimedOut => return Status::TIMED_OUT,
             Outcome::OutOfMemory => 128 + 9,
         })
     }

@@ -11,6 +11,7 @@ mod report;
 mod settings;
 mod sizes;
 mod terminal;
+mod terminal_guard;
 mod untrusted;
 
 fn main() -> std::process::ExitCode {

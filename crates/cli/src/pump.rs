@@ -19,6 +19,8 @@ const OUTPUT_PIECES: usize = 4;
 /// Pieces of input read ahead of the command.
 const INPUT_PIECES: usize = 2;
 const INPUT_BYTES: usize = 32 * 1024;
+/// How long what is on its way to a slow reader is waited for when a signal ends it all.
+const LAST_OUTPUT_MS_MAX: Duration = Duration::from_millis(100);
 /// Between two tries at a stream that somebody has made non-blocking.
 const WOULD_BLOCK_PAUSE: Duration = Duration::from_millis(5);
 
@@ -31,6 +33,8 @@ pub(crate) enum Ended {
     Signal(i32),
     /// The reader of the output left.
     ReaderLeft,
+    /// This process has left it running.
+    Left,
     /// The VM or its supervisor failed.
     Failed(Failure),
 }
@@ -45,7 +49,7 @@ pub(crate) struct Captured {
 }
 
 /// What to connect.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Streams {
     /// Standard input.
     pub(crate) stdin: bool,
@@ -53,6 +57,8 @@ pub(crate) struct Streams {
     pub(crate) resize: bool,
     /// Output is kept for a result instead of written as it comes.
     pub(crate) capture: bool,
+    /// This key leaves what is attached to running.
+    pub(crate) detach_key: Option<u8>,
 }
 
 /// Connects a command to this process as its flags ask, until it ends.
@@ -66,7 +72,7 @@ pub(crate) async fn attach(
         (execute.tty && execute.interactive).then(terminal::RawMode::enter).transpose().map_err(|error| {
             Failure::new(Code::System, "the terminal cannot be set to raw mode").because(error)
         })?;
-    let streams = Streams { stdin: execute.interactive, resize: execute.tty, capture };
+    let streams = Streams { stdin: execute.interactive, resize: execute.tty, capture, detach_key: None };
     Ok(pump(execution, streams, interrupts).await)
 }
 
@@ -78,6 +84,9 @@ pub(crate) async fn pump(
 ) -> Ended {
     let mut stdin = streams.stdin.then(read_stdin);
     let mut waiting_input: Vec<u8> = Vec::new();
+    // The detach key was pressed, and what was typed before it is still to go.
+    let mut leaves = false;
+    let mut signaled = None;
     let mut waiting_output: Option<Output> = None;
     let mut resizes = streams.resize.then(|| signal(SignalKind::window_change())).and_then(Result::ok);
     if resizes.is_some() {
@@ -92,10 +101,17 @@ pub(crate) async fn pump(
         if let Err(failure) = forward_input(execution, &mut waiting_input) {
             break Err(failure);
         }
+        if leaves && waiting_input.is_empty() {
+            leaves = false;
+            if let Err(failure) = execution.close_stdin() {
+                break Err(failure);
+            }
+        }
         tokio::select! {
             signal = interrupts.next() => {
                 let _ = execution.input(Input::Kill);
-                return Ended::Signal(signal);
+                signaled = Some(signal);
+                break Ok(None);
             }
             permit = writer.reserve(), if waiting_output.is_some() => match (permit, waiting_output.take()) {
                 (Ok(permit), Some(output)) => permit.send(output),
@@ -106,7 +122,8 @@ pub(crate) async fn pump(
                 }
             },
             output = execution.next(), if waiting_output.is_none() => match output {
-                Ok(Output::Exited(exited)) => break Ok(exited),
+                Ok(Output::Exited(exited)) => break Ok(Some(exited)),
+                Ok(Output::Left) => break Ok(None),
                 Ok(Output::Room) => {}
                 Ok(Output::Cut { bytes, .. }) => {
                     waiting_output = Some(Output::Stderr(format!("[{bytes} bytes are not kept]\n").into_bytes()));
@@ -115,7 +132,15 @@ pub(crate) async fn pump(
                 Err(failure) => break Err(failure),
             },
             piece = next_piece(&mut stdin), if stdin.is_some() && waiting_input.is_empty() => match piece {
-                Some(Ok(piece)) => waiting_input = piece,
+                Some(Ok(piece)) => match streams.detach_key.and_then(|key| piece.iter().position(|byte| *byte == key)) {
+                    None => waiting_input = piece,
+                    // What was typed before it is typed; nothing behind it is.
+                    Some(place) => {
+                        waiting_input = piece.get(..place).unwrap_or_default().to_vec();
+                        stdin = None;
+                        leaves = true;
+                    }
+                },
                 // A command must not take the part that could be read for the whole.
                 Some(Err(error)) => {
                     let _ = execution.input(Input::Kill);
@@ -133,6 +158,14 @@ pub(crate) async fn pump(
     };
     // However it ended: what came before is written first.
     drop(writer);
+    if let Some(signal) = signaled {
+        // What is on its way to a terminal comes before that is given back.
+        let deadline = std::time::Instant::now() + LAST_OUTPUT_MS_MAX;
+        while !thread.is_finished() && std::time::Instant::now() < deadline {
+            tokio::time::sleep(WOULD_BLOCK_PAUSE).await;
+        }
+        return Ended::Signal(signal);
+    }
     let written =
         tokio::task::spawn_blocking(move || thread.join().unwrap_or_else(|_| Ok(Captured::default())));
     let written = tokio::select! {
@@ -143,7 +176,8 @@ pub(crate) async fn pump(
         (Ok(Err(error)), _) if error.kind() == std::io::ErrorKind::BrokenPipe => Ended::ReaderLeft,
         (Ok(Err(error)), _) => Ended::Failed(output_failed(&error)),
         (Err(error), _) => Ended::Failed(output_failed(&error)),
-        (Ok(Ok(captured)), Ok(exited)) => Ended::Command(exited, captured),
+        (Ok(Ok(captured)), Ok(Some(exited))) => Ended::Command(exited, captured),
+        (Ok(Ok(_)), Ok(None)) => Ended::Left,
         (Ok(Ok(_)), Err(failure)) => Ended::Failed(failure),
     }
 }
@@ -188,9 +222,12 @@ fn write(
 ) -> std::io::Result<Captured> {
     while let Some(output) = outputs.blocking_recv() {
         match output {
-            Output::Stdout(bytes) => write_patiently(&mut stdout, &bytes)?,
+            Output::Stdout(bytes) => {
+                terminal::watch_modes(&bytes);
+                write_patiently(&mut stdout, &bytes)?;
+            }
             Output::Stderr(bytes) => write_patiently(&mut stderr, &bytes)?,
-            Output::Cut { .. } | Output::Room | Output::Exited(_) => {}
+            Output::Cut { .. } | Output::Room | Output::Exited(_) | Output::Left => {}
         }
     }
     Ok(Captured::default())
@@ -202,7 +239,7 @@ fn keep(mut outputs: mpsc::Receiver<Output>) -> Captured {
         match output {
             Output::Stdout(bytes) => captured.stdout.push(&bytes),
             Output::Stderr(bytes) => captured.stderr.push(&bytes),
-            Output::Cut { .. } | Output::Room | Output::Exited(_) => {}
+            Output::Cut { .. } | Output::Room | Output::Exited(_) | Output::Left => {}
         }
     }
     captured

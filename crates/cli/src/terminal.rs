@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pyro::TerminalSize;
+use pyro::{TerminalModes, TerminalSize};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 use crate::settings;
@@ -18,6 +18,9 @@ use crate::untrusted::printable;
 
 /// A terminal's mode before a raw one was set, for every way this process can end.
 static MODE_BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// What a guest's programs have set on the terminal beside that, while somebody sits at a shell.
+static MODES: Mutex<Option<TerminalModes>> = Mutex::new(None);
 
 /// Writes a result line, or several. A reader that left is not an error worth words.
 pub(crate) fn result(text: &str) -> io::Result<()> {
@@ -101,6 +104,11 @@ pub(crate) fn raw_stdin() -> impl Read {
     io::stdin()
 }
 
+/// Whether standard output is a terminal.
+pub(crate) fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
 /// Whether standard input is a terminal.
 pub(crate) fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
@@ -151,12 +159,48 @@ impl Drop for RawMode {
     }
 }
 
+/// From here on, what is shown by [`show_modes`] is taken back at the end.
+pub(crate) fn begin_modes() {
+    if let Ok(mut modes) = MODES.lock() {
+        *modes = Some(TerminalModes::new());
+    }
+}
+
+/// Writes what a guest's terminal shows, and remembers what it sets.
+pub(crate) fn show_modes(bytes: &[u8]) -> io::Result<()> {
+    watch_modes(bytes);
+    output_to_stdout(bytes)
+}
+
+/// Remembers what these bytes set on the terminal.
+pub(crate) fn watch_modes(bytes: &[u8]) {
+    if let Ok(mut modes) = MODES.lock()
+        && let Some(modes) = modes.as_mut()
+    {
+        modes.watch(bytes);
+    }
+}
+
 /// Gives the terminal its own mode back; does nothing when it has it.
 pub(crate) fn restore() {
+    // Who panics in the middle of watching has it locked.
+    let modes = MODES.try_lock().ok().and_then(|mut modes| modes.take());
+    if let Some(modes) = modes {
+        let _ = output_to_stdout(&modes.resets()).and_then(|()| output_to_stdout(b"\r\n"));
+    }
     let before = MODE_BEFORE.lock().ok().and_then(|mut mode| mode.take());
     if let Some(before) = before {
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
     }
+}
+
+/// Has the terminal given back also when this process panics.
+pub(crate) fn restore_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        restore();
+        report(panic);
+    }));
 }
 
 fn set_mode_before(mode: Option<Termios>) {

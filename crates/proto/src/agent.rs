@@ -7,7 +7,11 @@
 //! Calls that carry a tree carry it as a stream of [`crate::tree`]: towards the guest on
 //! [`crate::Channel::Stdin`], from it on [`crate::Channel::Stdout`], which is ended before the reply.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
+
+use crate::limits::{TERMINAL_CELLS_MAX, TERMINAL_SIDE_MAX};
 
 /// Serial of the read-only base image's disk.
 pub const DISK_BASE: &str = "base";
@@ -32,6 +36,9 @@ pub enum Request {
     Prepare(Prepare),
     /// Run a command. In a guest with a workspace the reply comes when what it wrote is on the disk.
     Exec(Exec),
+    /// Keep a command running: probe whether it is ready, start it again as its policy says. The reply comes when it
+    /// is not started again.
+    Serve(Box<Service>),
     /// Fill the baseline of a new workspace with a tree of entries, then attach the workspace.
     Seed,
     /// Put a tree of entries, removals and expectations into the workspace: all of it or nothing.
@@ -60,6 +67,13 @@ pub enum Request {
     SetClock {
         /// The host's `CLOCK_REALTIME` when this was sent, in nanoseconds since 1970.
         realtime_ns: u64,
+    },
+    /// Tell the time: however long question and answer took, the clock was read between the two.
+    ReadClock,
+    /// Move the clock: unlike a time, a difference does not age on its way.
+    AdjustClock {
+        /// By how much, in nanoseconds.
+        offset_ns: i64,
     },
 }
 
@@ -136,7 +150,8 @@ impl std::fmt::Debug for Prepare {
 /// A command. Bytes, not text: a Unix argument need not be UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exec {
-    /// Program and arguments; the program is looked up in the command's own `PATH`.
+    /// Program and arguments; the program is looked up in the command's own `PATH`. Empty, with a terminal: the
+    /// user's own shell.
     pub argv: Vec<Vec<u8>>,
     /// Added to, or replacing, the defaults (`PATH`, `HOME`, `USER`, `LOGNAME`, `SHELL`, `LANG`, `TERM` with a terminal).
     pub environment: Vec<(Vec<u8>, Vec<u8>)>,
@@ -150,6 +165,66 @@ pub struct Exec {
     pub stdin: bool,
     /// Kill the whole process tree after so many milliseconds.
     pub timeout_ms: Option<u64>,
+}
+
+/// A command that is kept running. Its process's end is the end of all that it has started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// The command; it has no terminal, no standard input and no time limit.
+    pub command: Exec,
+    /// What tells that it is ready; without, that it has not ended at once.
+    pub probe: Option<Probe>,
+    /// Do not start it while something accepts connections where it is probed: that would be taken for it.
+    pub owns_address: bool,
+    /// It must be ready so many milliseconds after each of its starts.
+    pub ready_timeout_ms: u64,
+    /// Between two probes; the first ones come faster.
+    pub ready_interval_ms: u64,
+    /// What to do when it ends after it has once been ready.
+    pub restart: Restart,
+}
+
+/// What tells that a service is ready, seen from inside the guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Probe {
+    /// This file is there. Absolute.
+    File(Vec<u8>),
+    /// One of these accepts connections.
+    Tcp(Vec<SocketAddr>),
+    /// One of these answers a GET request with a status of 200 to 399.
+    Http {
+        /// Where to ask.
+        addresses: Vec<SocketAddr>,
+        /// Value of the `Host` header.
+        host: String,
+        /// What to ask for: a path, with a query if there is one.
+        target: String,
+    },
+    /// This text, given to `sh -c` with the service's own directory, environment and user, exits with 0.
+    Command(Vec<u8>),
+}
+
+/// Whether a service that has ended is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Never.
+    No,
+    /// Unless it exited with 0.
+    OnFailure,
+    /// Always.
+    Always,
+}
+
+impl Restart {
+    /// The word users see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Restart::No => "no",
+            Restart::OnFailure => "on-failure",
+            Restart::Always => "always",
+        }
+    }
 }
 
 /// A pseudo-terminal.
@@ -168,6 +243,15 @@ pub struct TerminalSize {
     pub rows: u16,
     /// Characters in a line.
     pub columns: u16,
+}
+
+impl TerminalSize {
+    /// Whether a terminal can have it.
+    pub fn is_possible(self) -> bool {
+        let is_side = |side: u16| (1..=TERMINAL_SIDE_MAX).contains(&side);
+        let cells = u32::from(self.rows) * u32::from(self.columns);
+        is_side(self.rows) && is_side(self.columns) && cells <= TERMINAL_CELLS_MAX
+    }
 }
 
 /// Length of the archive inside its disk, whose size is rounded up to sectors.
@@ -192,6 +276,15 @@ pub enum Event {
         /// Bytes in all.
         total: u64,
     },
+    /// The service is ready, or ready again.
+    Ready,
+    /// The service has ended and is started again after a pause; [`Event::Started`] tells when.
+    Restarting {
+        /// How it ended; `None` when it could not be started, or was ended for not being ready in time.
+        ended: Option<Exited>,
+        /// The pause.
+        delay_ms: u64,
+    },
 }
 
 /// The end of a call.
@@ -202,7 +295,8 @@ pub enum Reply {
     /// To [`Request::Prepare`]; the root is assembled.
     Prepared,
     /// To [`Request::Exec`]: the command ran. Both [`crate::Channel::Stdout`] and [`crate::Channel::Stderr`]
-    /// were ended before this, with a terminal as well.
+    /// were ended before this, with a terminal as well. To [`Request::Serve`] the same: it ended, by itself or because
+    /// it was to ([`Input::Stop`]), and is not started again, as when it was not ready yet.
     Exited(Exited),
     /// To [`Request::Seed`]; it is on the disk, and the workspace attached.
     Seeded(Tally),
@@ -229,8 +323,13 @@ pub enum Reply {
     Held,
     /// To [`Request::Release`].
     Released,
-    /// To [`Request::SetClock`].
+    /// To [`Request::SetClock`] and [`Request::AdjustClock`].
     ClockSet,
+    /// To [`Request::ReadClock`].
+    Clock {
+        /// The guest's `CLOCK_REALTIME`, in nanoseconds since 1970.
+        realtime_ns: u64,
+    },
     /// To any request: it could not be done.
     Failed(Failure),
 }
@@ -316,6 +415,10 @@ pub enum FailureKind {
     TypeConflict,
     /// What is there is not what the host has seen there ([`crate::tree::Item::Expect`]).
     Changed,
+    /// A service was not ready in time, and was ended.
+    NotReady,
+    /// A service ended before it was ready: told by shims, who know that.
+    EndedEarly,
     /// The host called it off with [`Input::Kill`].
     Canceled,
     /// The request came at the wrong moment of the VM's life, or too many at once.
@@ -333,6 +436,13 @@ pub enum Input {
     Signal(u8),
     /// Kill the whole process tree.
     Kill,
+    /// Send this signal to every process of the tree, kill what is left of it after a while, and start nothing again.
+    Stop {
+        /// The signal.
+        signal: u8,
+        /// The while.
+        grace_ms: u64,
+    },
 }
 
 #[cfg(test)]

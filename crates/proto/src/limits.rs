@@ -1,7 +1,7 @@
 //! Every bound of the protocol, with its unit last in its name.
 
 /// Version of frames and messages; both sides must have the same.
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 
 /// Bytes before a frame's payload.
 pub const FRAME_HEADER_BYTES: usize = 12;
@@ -43,3 +43,12 @@ pub const TREE_NAME_BYTES_MAX: usize = 255;
 
 /// Names in one path of a tree.
 pub const TREE_DEPTH_MAX: usize = 256;
+
+/// Bytes typed into a shell in one piece.
+pub const SHELL_WRITE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Lines or characters in a line of a terminal.
+pub const TERMINAL_SIDE_MAX: u16 = 10_000;
+
+/// Characters of a terminal's screen, lines times their lengths.
+pub const TERMINAL_CELLS_MAX: u32 = 1_000_000;

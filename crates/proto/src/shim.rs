@@ -17,12 +17,54 @@ pub enum Request {
     Exec(Exec),
     /// Move a tree into or out of a workspace; data as the agent's request has it.
     Transfer(Transfer),
-    /// Send what is kept of a recorded command's output, and what is still to come, on
-    /// [`crate::Channel::Stdout`] and [`crate::Channel::Stderr`].
+    /// Send what is kept of an output, and what is still to come, on [`crate::Channel::Stdout`] and, of a command,
+    /// [`crate::Channel::Stderr`].
     Follow {
-        /// The command's number.
-        sequence: u64,
+        /// Whose output.
+        subject: Subject,
+        /// From which byte on.
+        from: u64,
     },
+    /// Start a program on a terminal of its own that stays, whoever leaves; only in a workspace.
+    OpenShell(agent::Exec),
+    /// Do something to a shell.
+    Shell {
+        /// Its id.
+        id: String,
+        /// What.
+        order: ShellOrder,
+    },
+    /// Sit at a shell: what is sent on [`crate::Channel::Stdin`] is typed, its output comes as for
+    /// [`Request::Follow`], [`agent::Input::Resize`] resizes it. Ending the input leaves it.
+    Attach {
+        /// The shell's id.
+        id: String,
+        /// From which byte of its output on.
+        from: u64,
+    },
+    /// Start a service; the reply comes when it is ready.
+    StartService {
+        /// A name that no service that runs has.
+        name: String,
+        /// What it is.
+        service: Box<agent::Service>,
+    },
+    /// End a service; the reply comes when nothing of it runs.
+    StopService {
+        /// Its name.
+        name: String,
+        /// How long it has for it before it is killed, in milliseconds.
+        grace_ms: u64,
+    },
+    /// End a service if it runs, and start it as it was; the reply comes when it is ready.
+    RestartService {
+        /// Its name.
+        name: String,
+        /// As for [`Request::StopService`].
+        grace_ms: u64,
+    },
+    /// Wait until the services that were started with the workspace are ready, or have failed.
+    AwaitServices,
     /// A workspace's VM ends when it was not used for so many seconds; `None`: never.
     SetTtl(Option<u64>),
     /// What the VM is and does.
@@ -63,6 +105,34 @@ pub struct Exec {
     pub command: agent::Exec,
     /// Answer as soon as it runs, and let it go on without this client; only in a workspace.
     pub detach: bool,
+}
+
+/// Whose output is followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Subject {
+    /// A command's, by its number.
+    Command(u64),
+    /// A shell's, by its id.
+    Shell(String),
+    /// A service's, by its name: the lines of its log as they are kept.
+    Service(String),
+}
+
+/// What is done to a shell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ShellOrder {
+    /// Type these bytes, as many as [`crate::limits::SHELL_WRITE_BYTES_MAX`], with nobody else's between them. The
+    /// reply comes when the guest has taken them.
+    Write(Vec<u8>),
+    /// Send this signal to the foreground.
+    Signal(u8),
+    /// Give its terminal this size.
+    Resize(agent::TerminalSize),
+    /// End everything in it.
+    Close {
+        /// How long it has before it is killed, in milliseconds.
+        grace_ms: u64,
+    },
 }
 
 /// A tree to be moved. One that changes the workspace waits for those before it and keeps the others out.
@@ -370,16 +440,31 @@ pub enum Reply {
     Snapshotted(Captured),
     /// To [`Request::Pause`].
     Paused(Captured),
-    /// To [`Request::Exec`] and [`Request::Follow`]: how the command ended.
+    /// To [`Request::Exec`], [`Request::Follow`] and [`Request::Attach`]: how the command, the shell or the service ended.
     Exited(agent::Exited),
+    /// To [`Request::Attach`]: the client has left the shell.
+    Left,
     /// To [`Request::Exec`] with `detach`: it runs.
     Detached,
     /// To [`Request::Transfer`]: all of it is done.
     Transferred(agent::Tally),
-    /// To [`Request::Exec`] and [`Request::Transfer`]: the agent could not do it; the VM lives on.
+    /// To [`Request::Exec`], [`Request::Transfer`] and what starts shells and services: the agent could not do it; the VM lives on.
     Refused(agent::Failure),
     /// To [`Request::SetTtl`].
     TtlSet,
+    /// To [`Request::OpenShell`]: it runs.
+    ShellOpened {
+        /// Its id.
+        id: String,
+    },
+    /// To [`Request::Shell`]: it is done.
+    ShellServed,
+    /// To [`Request::StartService`] and [`Request::RestartService`]: it is ready.
+    ServiceReady,
+    /// To [`Request::StopService`].
+    ServiceStopped,
+    /// To [`Request::AwaitServices`]: those that did not become ready, and why.
+    ServicesSettled(Vec<(String, agent::Failure)>),
     /// To any request: it could not be done.
     Failed(Failure),
 }
@@ -439,8 +524,10 @@ pub struct Status {
     pub vm_id: String,
     /// Process id of the VMM on the host.
     pub vmm_pid: u32,
-    /// Commands and transfers under way.
+    /// Commands, shells, services and transfers under way.
     pub calls_open: u32,
+    /// Services that are started with the workspace are not all ready yet.
+    pub services_pending: bool,
     /// Seconds since the VM was asked for.
     pub uptime_seconds: u64,
     /// Memory of the VMM that it shares with nothing, in KiB.
@@ -498,6 +585,16 @@ pub enum FailureCode {
     WorkspaceHeld,
     /// There is no command of this number.
     CommandUnknown,
+    /// There is no shell of this id.
+    ShellUnknown,
+    /// The shell has ended.
+    ShellEnded,
+    /// There is no service of this name.
+    ServiceUnknown,
+    /// A service of this name runs.
+    ServiceTaken,
+    /// The service does not run.
+    ServiceStopped,
     /// The workspace has a snapshot of this name.
     SnapshotTaken,
     /// The workspace has no snapshot of this name.

@@ -11,6 +11,7 @@ use tokio::process::Command;
 
 use self::figure::Samples;
 use self::flatness::Flatness;
+use self::inhabited::Inhabited;
 use self::pooled::Pooled;
 use self::snapshots::Snapshots;
 use self::trees::Trees;
@@ -22,6 +23,7 @@ mod doomed;
 mod figure;
 mod flatness;
 mod forest;
+mod inhabited;
 mod pooled;
 mod snapshots;
 mod trees;
@@ -63,6 +65,7 @@ struct Collected {
     stop: Samples,
     workspaces: Workspaces,
     snapshots: Snapshots,
+    inhabited: Inhabited,
     idle: Samples,
     used: Samples,
     start: Samples,
@@ -96,6 +99,7 @@ pub async fn measure(
         one_vm(pyro, environment, &mut collected).await?;
         collected.workspaces.sample(pyro, environment).await?;
         collected.snapshots.sample(pyro, environment).await?;
+        collected.inhabited.sample(pyro, environment).await?;
         let alone = whole_run(pyro, environment, &["true"]).await?;
         collected.run.add(alone);
         pooled.sample(environment, alone).await?;
@@ -133,6 +137,7 @@ impl Collected {
         ];
         figures.extend(self.workspaces.figures());
         figures.extend(self.snapshots.figures());
+        figures.extend(self.inhabited.figures());
         figures
     }
 }
@@ -196,7 +201,7 @@ async fn to_end(mut execution: Execution<'_>) -> Result<Duration, Failure> {
                 return Err(Failure::new(Code::System, "a command of the measurement failed in the guest")
                     .because(format!("{:?}", exited.outcome)));
             }
-            Output::Stdout(_) | Output::Stderr(_) | Output::Cut { .. } | Output::Room => {}
+            Output::Stdout(_) | Output::Stderr(_) | Output::Cut { .. } | Output::Room | Output::Left => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A command that runs in a guest, seen from its client.
+//! A command, shell or service that runs in a guest, seen from its client.
 
 use pyro_proto::{Channel, agent, shim};
 
@@ -23,6 +23,8 @@ pub enum Output {
     Room,
     /// It ended; nothing comes after this.
     Exited(agent::Exited),
+    /// This client has left it; nothing comes after this.
+    Left,
 }
 
 /// A running command. Dropping it leaves the command to the shim, which kills it when the connection goes.
@@ -41,8 +43,14 @@ impl Connection {
 
     /// Follows a command of the workspace's history.
     pub(crate) fn follow(&mut self, sequence: u64) -> Result<Execution<'_>, Failure> {
-        let call = self.call(&shim::Request::Follow { sequence })?;
-        Ok(Execution { call, sequence: Some(sequence) })
+        let subject = shim::Subject::Command(sequence);
+        let followed = self.watch(&shim::Request::Follow { subject, from: 0 })?;
+        Ok(Execution { sequence: Some(sequence), ..followed })
+    }
+
+    /// Takes the output of something that runs already.
+    pub(crate) fn watch(&mut self, request: &shim::Request) -> Result<Execution<'_>, Failure> {
+        Ok(Execution { call: self.call(request)?, sequence: None })
     }
 }
 
@@ -59,6 +67,7 @@ impl Execution<'_> {
                     return Ok(Output::Cut { of_stderr, bytes });
                 }
                 News::Event(_) => {}
+                News::Reply(shim::Reply::Left) => return Ok(Output::Left),
                 News::Reply(reply) => return end_of(reply).map(Output::Exited),
             }
         }

@@ -107,6 +107,20 @@ pub enum Code {
     LayersTooMany,
     /// The memory that was kept of a workspace cannot be used.
     MemoryUnusable,
+    /// The workspace has no such shell.
+    ShellUnknown,
+    /// The shell does not run any more.
+    ShellEnded,
+    /// The shell does not take what is typed.
+    ShellBusy,
+    /// The workspace has no such service.
+    ServiceUnknown,
+    /// A service of this name runs already.
+    ServiceExists,
+    /// The service does not run.
+    ServiceStopped,
+    /// The service did not become ready.
+    ServiceFailed,
     /// A path leads out of the workspace.
     PathOutside,
     /// A path is not there.
@@ -143,7 +157,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Code; 56] = [
+    pub const ALL: [Code; 63] = [
         Code::InvalidArgument,
         Code::NotSupported,
         Code::EnvironmentUnknown,
@@ -184,6 +198,13 @@ impl Code {
         Code::LayerDamaged,
         Code::LayersTooMany,
         Code::MemoryUnusable,
+        Code::ShellUnknown,
+        Code::ShellEnded,
+        Code::ShellBusy,
+        Code::ServiceUnknown,
+        Code::ServiceExists,
+        Code::ServiceStopped,
+        Code::ServiceFailed,
         Code::PathOutside,
         Code::PathMissing,
         Code::TypeConflict,

@@ -38,6 +38,13 @@ pub enum Notice<'a> {
     },
     /// A workspace is filled.
     Seeding,
+    /// A service did not come back with its workspace.
+    ServiceFailed {
+        /// Its name.
+        name: &'a str,
+        /// Why.
+        failure: &'a crate::Failure,
+    },
 }
 
 /// A VM that is up. Dropping it ends the VM soon after; [`Vm::stop`] waits until nothing of it is left.

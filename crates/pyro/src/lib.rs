@@ -47,10 +47,12 @@ pub use pyro_sync::source::{GitRules, user_excludes};
 pub use shape::{Shape, parse_seconds};
 pub use sizes::{EnvironmentSize, WorkspaceSize};
 pub use workspace::{
-    Applied, AppliedPath, ApplyRequest, CreateRequest, Diff, DiffRequest, Exported, FileEntry, FileRead,
-    ForkRequest, Forked, Forks, GuestPath, HistoryEntry, KeptOutput, LeftOut, Patched, Paused, Progress,
-    Pushed, ResetDone, ResetRequest, Seed, SeedInfo, SeedRules, SnapshotInfo, SnapshotScope, SnapshotTaken,
-    Source, Starting, Stopped, UpdateRequest, WORKSPACE, Workspace, WorkspaceInfo, WorkspaceSummary,
+    Applied, AppliedPath, ApplyRequest, CreateRequest, Diff, DiffRequest, Drawn, Exported, FileEntry,
+    FileRead, ForkRequest, Forked, Forks, GuestPath, HistoryEntry, KeptOutput, LeftOut, LogEntry, Patched,
+    Paused, Progress, Pushed, ReadRequest, Readiness, ResetDone, ResetRequest, Screen, Seed, SeedInfo,
+    SeedRules, ServiceInfo, ServiceLog, ServiceRequest, ShellInfo, ShellReading, ShellRequest, ShellView,
+    SnapshotInfo, SnapshotScope, SnapshotTaken, Source, Starting, Stopped, Tail, TerminalModes,
+    UpdateRequest, WORKSPACE, Workspace, WorkspaceInfo, WorkspaceSummary, parse_signal, terminal_size,
 };
 
 /// One user's pyro on this machine.

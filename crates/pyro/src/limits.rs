@@ -33,7 +33,7 @@ pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
 pub const TREE_PIECES_AHEAD: usize = 8;
 
 /// A workspace that was told to stop has written its disk and is gone within this.
-pub const WORKSPACE_STOP_SECONDS_MAX: Duration = Duration::from_secs(90);
+pub const WORKSPACE_STOP_SECONDS_MAX: Duration = Duration::from_secs(120);
 
 /// The supervisor of a stopped workspace lets go of it within this.
 pub const WORKSPACE_RELEASE_SECONDS_MAX: Duration = Duration::from_secs(15);
@@ -134,3 +134,54 @@ pub const LAYERS_UNMERGED_MAX: usize = 16;
 
 /// Names shown for a snapshot that is not there.
 pub const CLOSE_SNAPSHOTS_MAX: usize = 3;
+
+/// Characters that one reading of a shell gives unless told otherwise.
+pub const SHELL_READ_CHARS_DEFAULT: u64 = 65_536;
+
+/// Characters that one reading of a shell can give.
+pub const SHELL_READ_CHARS_MAX: u64 = 16 * 1024 * 1024;
+
+/// A reading ends when a shell was quiet for so long, unless told otherwise.
+pub const SHELL_IDLE_MS_DEFAULT: u64 = 100;
+
+/// A reading that waits for quiet takes no longer than this, unless told otherwise.
+pub const SHELL_WAIT_MS_DEFAULT: u64 = 1_000;
+
+/// A reading that waits for a text takes no longer than this, unless told otherwise.
+pub const SHELL_UNTIL_MS_DEFAULT: u64 = 30_000;
+
+/// The longest that a reading waits, a day.
+pub const SHELL_WAIT_MS_MAX: u64 = 24 * 3600 * 1000;
+
+/// A shell that has not taken what is typed within this does not read.
+pub const SHELL_WRITE_SECONDS_MAX: Duration = Duration::from_secs(30);
+
+/// Characters that empty space may take in a rendered text.
+pub const PLAIN_CELLS_MAX: usize = 16 * 1024 * 1024;
+
+/// Bytes of a pattern to wait for.
+pub const PATTERN_BYTES_MAX: usize = 4 * 1024;
+
+/// A shell that is closed has so long before it is killed, unless told otherwise.
+pub const SHELL_GRACE_SECONDS_DEFAULT: u64 = 5;
+
+/// A service that is stopped has so long before it is killed, unless told otherwise.
+pub const SERVICE_GRACE_SECONDS_DEFAULT: u64 = 10;
+
+/// The longest that a shell or a service can be given to end.
+pub const GRACE_SECONDS_MAX: u64 = 3_600;
+
+/// The longest that a service can take to become ready.
+pub const READY_SECONDS_MAX: u64 = 24 * 3600;
+
+/// Lines of a log that are shown unless told otherwise.
+pub const LOG_LINES_DEFAULT: u64 = 200;
+
+/// Lines of a log that a failure shows.
+pub const LOG_LINES_OF_FAILURE: u64 = 20;
+
+/// Bytes of a log read at once.
+pub const LOG_PIECE_BYTES: usize = 256 * 1024;
+
+/// A shell that has printed nothing after this has no prompt.
+pub const SHELL_PROMPT_SECONDS_MAX: Duration = Duration::from_secs(2);

@@ -25,6 +25,8 @@ mod patch;
 mod pause;
 mod push;
 mod reset;
+mod services;
+mod shells;
 mod snapshot;
 mod summary;
 mod transfer;
@@ -46,6 +48,11 @@ pub use patch::Patched;
 pub use pause::Paused;
 pub use push::{Pushed, Source};
 pub use reset::{ResetDone, ResetRequest};
+pub use services::{LogEntry, Readiness, ServiceInfo, ServiceLog, ServiceRequest, Tail};
+pub use shells::{
+    Drawn, ReadRequest, Screen, ShellInfo, ShellReading, ShellRequest, ShellView, TerminalModes,
+    parse_signal, terminal_size,
+};
 pub use snapshot::{SnapshotInfo, SnapshotScope, SnapshotTaken};
 pub use summary::WorkspaceSummary;
 pub use transfer::Progress;
@@ -57,6 +64,8 @@ pub struct Workspace {
     connection: Connection,
     accelerator: Accelerator,
     execution_mode: ExecutionMode,
+    /// Services that come back with it may not be ready yet.
+    services_pending: bool,
     /// What each step of a start took, in microseconds; empty when it ran already.
     timings: Vec<(String, u64)>,
 }

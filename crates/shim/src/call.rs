@@ -40,11 +40,23 @@ pub(crate) enum Work {
         /// Whether it goes on without its client.
         detached: bool,
     },
+    /// A shell.
+    Shell(ShellKey),
+    /// A service.
+    Service(ServiceKey),
     /// A tree that is moved.
     Transfer(Transfer),
     /// The shim's own.
     Internal(Internal),
 }
+
+/// Number of a shell among those of this VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ShellKey(pub(crate) u32);
+
+/// Number of a service among those of this VM; each start has another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ServiceKey(pub(crate) u32);
 
 /// What a shim asks of the guest for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +115,15 @@ pub(crate) enum Breach {
     Window(#[from] WindowError),
 }
 
+/// What may still flow in a call that goes on with another shim.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rooms {
+    /// What the guest may still send of standard output and error, `None` of one that has ended.
+    pub(crate) outputs: [Option<u32>; 2],
+    /// What it may still be sent.
+    pub(crate) input: u32,
+}
+
 /// A channel from the guest.
 #[derive(Debug, Default)]
 struct Outward {
@@ -136,7 +157,7 @@ impl Work {
     /// that no client empties.
     fn brings(self, channel: Channel) -> bool {
         match self {
-            Work::Exec { .. } => channel != Channel::Stdin,
+            Work::Exec { .. } | Work::Shell(_) | Work::Service(_) => channel != Channel::Stdin,
             Work::Transfer(Transfer::Changes | Transfer::Export) => channel == Channel::Stdout,
             Work::Transfer(Transfer::Seed | Transfer::Push) | Work::Internal(_) => false,
         }
@@ -173,22 +194,26 @@ impl Call {
         Call::new(Some(owner), Work::Exec { sequence, detached }, takes_input, deadline, Instant::now())
     }
 
-    /// A command's call that another shim had open; `rooms` are what the guest may still send of its outputs, `None` of one
-    /// that has ended.
-    pub(crate) fn continued(
-        sequence: Option<u64>,
-        rooms: [Option<u32>; 2],
-        deadline: Option<Instant>,
-    ) -> Call {
-        let work = Work::Exec { sequence, detached: true };
+    /// The call of a shell that somebody opens.
+    pub(crate) fn shell(owner: Owner, key: ShellKey) -> Call {
+        Call::new(Some(owner), Work::Shell(key), false, None, Instant::now())
+    }
+
+    /// The call of a service.
+    pub(crate) fn service(key: ServiceKey) -> Call {
+        Call::new(None, Work::Service(key), false, None, Instant::now())
+    }
+
+    /// A call that another shim had open.
+    pub(crate) fn continued(work: Work, rooms: Rooms, deadline: Option<Instant>) -> Call {
         let mut call = Call::new(None, work, false, deadline, Instant::now());
-        let [stdout, stderr] = rooms.map(|room| Outward {
+        let [stdout, stderr] = rooms.outputs.map(|room| Outward {
             window: ReceiveWindow::with_room(room.unwrap_or_default()),
             ended: room.is_none(),
         });
         (call.stdout, call.stderr) = (stdout, stderr);
         // The guest goes on to grant room for input that it had been sent before.
-        call.stdin = ReceiveWindow::with_room(0);
+        call.stdin = ReceiveWindow::with_room(rooms.input);
         call
     }
 
@@ -244,7 +269,7 @@ impl Call {
     /// Whether the guest may say now that all went well.
     pub(crate) fn check_ended(&self) -> Result<(), Breach> {
         let ended = match self.work {
-            Work::Exec { .. } => self.stdout.ended && self.stderr.ended,
+            Work::Exec { .. } | Work::Shell(_) | Work::Service(_) => self.stdout.ended && self.stderr.ended,
             Work::Transfer(Transfer::Changes | Transfer::Export) => self.stdout.ended,
             Work::Transfer(Transfer::Seed | Transfer::Push) | Work::Internal(_) => true,
         };
@@ -274,7 +299,8 @@ impl Call {
     /// Gives a command that has ended the time to get what it wrote onto the disk: its own limit is over, and
     /// that may be a gigabyte.
     pub(crate) fn await_flush(&mut self, now: Instant) {
-        if matches!(self.work, Work::Exec { .. }) && self.check_ended().is_ok() {
+        let has_process = matches!(self.work, Work::Exec { .. } | Work::Shell(_) | Work::Service(_));
+        if has_process && self.check_ended().is_ok() {
             self.deadline = now.checked_add(EXEC_FLUSH_SECONDS_MAX);
         }
     }

@@ -76,6 +76,11 @@ impl Calls {
     }
 
     /// Every open call, by the agent's stream.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (StreamId, &Call)> {
+        self.by_agent.iter().map(|(stream, call)| (*stream, call))
+    }
+
+    /// The same, to be changed.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (StreamId, &mut Call)> {
         self.by_agent.iter_mut().map(|(stream, call)| (*stream, call))
     }

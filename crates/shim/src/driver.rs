@@ -15,8 +15,11 @@
 pub(crate) mod capture;
 mod commands;
 mod continued;
+mod ending;
 mod from_clients;
 mod from_guest;
+mod services;
+mod shells;
 mod transfers;
 
 use std::collections::HashMap;
@@ -46,10 +49,13 @@ use crate::limits::{
 use crate::link::AgentLink;
 use crate::process::private_kib;
 use crate::recorder::Recorder;
+use crate::services::Services;
+use crate::shells::Shells;
 use crate::signals::Signals;
 use crate::turns::Turns;
 
 use capture::{Advanced, Capture};
+pub(crate) use ending::Ending;
 use transfers::Waiting;
 
 /// A VM that is up.
@@ -77,12 +83,16 @@ pub(crate) struct Driver<V> {
     pub(crate) discards: bool,
     /// The guest's processors stand.
     pub(crate) is_stopped: bool,
+    /// The VM's services are ending, and the VM with them.
+    pub(crate) ending: Option<Ending>,
 }
 
 /// The workspace of a VM.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) recorder: Recorder,
+    pub(crate) shells: Shells,
+    pub(crate) services: Services,
     pub(crate) layers: Layers,
     /// Whether it exists; before, it is to be seeded.
     pub(crate) is_ready: bool,
@@ -109,6 +119,17 @@ pub(crate) struct End<V> {
     pub(crate) clients: HashMap<ClientId, Client>,
 }
 
+/// What becomes of the processes of a VM whose life is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// They go on when their workspace does.
+    Paused,
+    /// They were told to end.
+    Stopped,
+    /// They ended with it.
+    Lost,
+}
+
 /// A peer that has to go.
 enum Fault {
     Client(ClientId),
@@ -133,13 +154,18 @@ impl<V: Vm> Driver<V> {
         continued: &Continued,
     ) -> End<V> {
         let mut stopper = None;
-        let taken_over = self.take_over(continued);
+        let taken_over = self.take_over(continued).and_then(|()| self.recover_services());
         let mut clock_due = Instant::now() + CLOCK_CHECK_SECONDS;
         let over = loop {
             if let Err(Fault::Guest(failure)) = taken_over {
                 break Over::Failed(failure);
             }
+            if let Some(ending) = self.take_ended() {
+                stopper = ending.stopper;
+                break Over::Asked(ending.failure);
+            }
             let due = earliest(self.calls.next_deadline(), self.lifetime.due(self.is_busy()));
+            let due = earliest(due, self.ending.as_ref().map(|ending| ending.deadline));
             let step = tokio::select! {
                 () = std::future::ready(()), if self.has_step_due() => match self.advance().await {
                     Ok(Advanced::On) => Ok(()),
@@ -150,7 +176,10 @@ impl<V: Vm> Driver<V> {
                     }
                     Err(fault) => Err(fault),
                 },
-                () = signals.next() => break Over::Asked(stopped()),
+                () = signals.next() => {
+                    self.begin_end(stopped(), None);
+                    Ok(())
+                }
                 () = Self::job(&mut self.capture) => Ok(()),
                 () = sleep_until(clock_due), if self.held_back.is_none() => {
                     clock_due = Instant::now() + CLOCK_CHECK_SECONDS;
@@ -163,8 +192,8 @@ impl<V: Vm> Driver<V> {
                     }
                     match self.on_client(event) {
                         Ok(Some(asked)) => {
-                            stopper = Some((asked, Reply::Stopped));
-                            break Over::Asked(stopped());
+                            self.begin_end(stopped(), Some((asked, Reply::Stopped)));
+                            Ok(())
                         }
                         Ok(None) => Ok(()),
                         Err(fault) => Err(fault),
@@ -176,6 +205,10 @@ impl<V: Vm> Driver<V> {
                 }
                 // A guest that stands is late for nothing.
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && !self.is_stopped => match self.on_time() {
+                    Some(Over::Asked(expired)) => {
+                        self.begin_end(expired, None);
+                        Ok(())
+                    }
                     Some(over) => break over,
                     None => Ok(()),
                 },
@@ -195,7 +228,12 @@ impl<V: Vm> Driver<V> {
             self.let_go_on().await;
         }
         let is_ready = self.session.as_ref().is_none_or(|session| session.is_ready);
-        let mut unanswered = self.end_calls(&failure);
+        let fate = match (&stopper, wants_disk) {
+            (Some((_, Reply::Paused(_))), _) => Fate::Paused,
+            (_, true) => Fate::Stopped,
+            _ => Fate::Lost,
+        };
+        let mut unanswered = self.end_calls(&failure, fate);
         if is_ready {
             let failed = Reply::Failed(failure.clone());
             for (client, stream) in unanswered.drain(..) {
@@ -241,7 +279,9 @@ impl<V: Vm> Driver<V> {
     /// Whether somebody uses the VM now.
     fn is_busy(&self) -> bool {
         let unready = self.session.as_ref().is_some_and(|session| !session.is_ready);
-        unready || self.capture.is_some() || self.open_count() > 0
+        // A shell that is open is not in use for that; what is read, typed or printed is a use.
+        let shells = self.calls.iter().filter(|(_, call)| matches!(call.work, Work::Shell(_))).count();
+        unready || self.capture.is_some() || self.ending.is_some() || self.open_count() > shells
     }
 
     /// A guest that is in the middle of a snapshot can write its disk out only once it goes on.
@@ -298,9 +338,13 @@ impl<V: Vm> Driver<V> {
         if self.followers.forget(id) {
             self.lifetime.used(Instant::now());
         }
+        if let Some(session) = &mut self.session {
+            session.shells.forget(id);
+            session.services.forget(id);
+        }
         for stream in self.calls.orphan(id) {
             let Some(call) = self.calls.of_agent(stream) else { continue };
-            let goes_on = matches!(call.work, Work::Exec { detached: true, .. });
+            let goes_on = matches!(call.work, Work::Exec { detached: true, .. } | Work::Shell(_));
             // A guest that cannot even be told is found out by its next frame or deadline.
             if !goes_on && let Ok(payload) = encode(&agent::Input::Kill) {
                 let _ = self.tell_guest(Frame { stream, kind: Kind::Input, payload });
@@ -317,13 +361,18 @@ impl<V: Vm> Driver<V> {
     }
 
     /// Records that what runs will not be known to have ended; gives who waits for an answer.
-    fn end_calls(&mut self, failure: &Failure) -> Vec<Owner> {
+    fn end_calls(&mut self, failure: &Failure, fate: Fate) -> Vec<Owner> {
+        let mut of_session = Vec::new();
         if let Some(session) = &mut self.session {
+            of_session.extend(session.shells.waiting().chain(session.services.waiting()));
             session.recorder.lose_all(failure);
+            session.shells.end_all(fate);
+            session.services.end_all(fate);
         }
         let waiting = self.transfers.waiting().filter_map(Waiting::owner);
         let captured = self.capture.as_ref().and_then(|capture| capture.owner);
-        self.calls.owners().chain(self.followers.owners()).chain(waiting).chain(captured).collect()
+        let of_calls = self.calls.owners().chain(self.followers.owners());
+        of_calls.chain(waiting).chain(captured).chain(of_session).collect()
     }
 
     fn status(&self) -> Status {
@@ -334,6 +383,7 @@ impl<V: Vm> Driver<V> {
             vmm_pid: self.vm.pid(),
             calls_open: u32::try_from(self.calls.len() + self.transfers.waiting().count())
                 .unwrap_or(u32::MAX),
+            services_pending: self.session.as_ref().is_some_and(|session| session.services.are_unsettled()),
             uptime_seconds: self.born.elapsed().as_secs(),
             private_kib: private_kib(self.vm.pid()),
         }

@@ -1,19 +1,57 @@
-//! Clients that follow the output of recorded commands, each at its own pace. It reads what is kept and never
+//! Clients that follow the output of recorded commands, of shells and services, each at its own pace. It reads what is kept and never
 //! holds anything for a slow follower: what is gone by then is told as cut.
 
 use std::collections::HashMap;
 
 use pyro_proto::limits::DATA_BYTES_MAX;
-use pyro_proto::shim::Event;
+use pyro_proto::shim::{Event, Reply};
 use pyro_proto::window::{SendWindow, WindowError};
 use pyro_proto::{Channel, Frame, StreamId};
-use pyro_store::OutputReader;
+use pyro_store::{LogReader, OutputPiece, OutputReader};
 
-use crate::call::{ClientId, Owner};
+use crate::call::{ClientId, Owner, ServiceKey, ShellKey};
 use crate::client::{event, reply};
-use crate::recorder::{Ended, Source};
 
-/// Everyone who follows a command.
+/// Whose output is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Followed {
+    /// A command's.
+    Command(u64),
+    /// A shell's.
+    Shell(ShellKey),
+    /// A service's.
+    Service(ServiceKey),
+}
+
+/// Where the output of a process is kept.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    /// As bytes.
+    Output(OutputReader),
+    /// As lines of a log.
+    Log(LogReader),
+}
+
+/// Where a follower reads.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) stdout: Option<Reader>,
+    pub(crate) stderr: Option<Reader>,
+    /// From which byte of standard output on.
+    pub(crate) from: u64,
+    /// `None` while it runs.
+    pub(crate) ended: Option<Ended>,
+}
+
+/// What a follower needs to know of an end.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    pub(crate) reply: Reply,
+    pub(crate) stdout_bytes: u64,
+    pub(crate) stderr_bytes: u64,
+}
+
+/// Everyone who follows an output.
 #[derive(Debug, Default)]
 pub(crate) struct Followers {
     by_owner: HashMap<Owner, Follower>,
@@ -22,7 +60,7 @@ pub(crate) struct Followers {
 /// One of them.
 #[derive(Debug)]
 struct Follower {
-    sequence: u64,
+    followed: Followed,
     stdout: Side,
     stderr: Side,
     ended: Option<Ended>,
@@ -32,7 +70,7 @@ struct Follower {
 #[derive(Debug)]
 struct Side {
     channel: Channel,
-    reader: Option<OutputReader>,
+    reader: Option<Reader>,
     offset: u64,
     window: SendWindow,
     is_over: bool,
@@ -55,26 +93,31 @@ impl Followers {
     }
 
     /// Takes one in; gives the first frames for it.
-    pub(crate) fn join(&mut self, owner: Owner, sequence: u64, source: Source) -> Vec<(ClientId, Frame)> {
+    pub(crate) fn join(
+        &mut self,
+        owner: Owner,
+        followed: Followed,
+        source: Source,
+    ) -> Vec<(ClientId, Frame)> {
         let follower = Follower {
-            sequence,
-            stdout: Side::new(Channel::Stdout, source.stdout),
-            stderr: Side::new(Channel::Stderr, source.stderr),
+            followed,
+            stdout: Side::new(Channel::Stdout, source.stdout, source.from),
+            stderr: Side::new(Channel::Stderr, source.stderr, 0),
             ended: source.ended,
         };
         self.by_owner.insert(owner, follower);
         self.advance(&[owner])
     }
 
-    /// More of a command's output is kept; gives what is to be sent for it.
-    pub(crate) fn feed(&mut self, sequence: u64) -> Vec<(ClientId, Frame)> {
-        let owners = self.of(sequence);
+    /// More of an output is kept; gives what is to be sent for it.
+    pub(crate) fn feed(&mut self, followed: Followed) -> Vec<(ClientId, Frame)> {
+        let owners = self.of(followed);
         self.advance(&owners)
     }
 
-    /// A command has ended.
-    pub(crate) fn finish(&mut self, sequence: u64, ended: &Ended) -> Vec<(ClientId, Frame)> {
-        let owners = self.of(sequence);
+    /// What was followed has ended.
+    pub(crate) fn finish(&mut self, followed: Followed, ended: &Ended) -> Vec<(ClientId, Frame)> {
+        let owners = self.of(followed);
         for owner in &owners {
             if let Some(follower) = self.by_owner.get_mut(owner) {
                 follower.ended = Some(ended.clone());
@@ -103,8 +146,13 @@ impl Followers {
         self.len() < before
     }
 
-    fn of(&self, sequence: u64) -> Vec<Owner> {
-        let follows = self.by_owner.iter().filter(|(_, follower)| follower.sequence == sequence);
+    /// Somebody does not follow any more.
+    pub(crate) fn leave(&mut self, owner: Owner) {
+        self.by_owner.remove(&owner);
+    }
+
+    fn of(&self, followed: Followed) -> Vec<Owner> {
+        let follows = self.by_owner.iter().filter(|(_, follower)| follower.followed == followed);
         follows.map(|(owner, _)| *owner).collect()
     }
 
@@ -142,8 +190,8 @@ impl Follower {
 }
 
 impl Side {
-    fn new(channel: Channel, reader: Option<OutputReader>) -> Side {
-        Side { channel, reader, offset: 0, window: SendWindow::default(), is_over: false }
+    fn new(channel: Channel, reader: Option<Reader>, offset: u64) -> Side {
+        Side { channel, reader, offset, window: SendWindow::default(), is_over: false }
     }
 
     /// `total`: how long the output is, once that is known.
@@ -193,14 +241,22 @@ impl Side {
     }
 }
 
+impl Reader {
+    fn read_from(&self, offset: u64, bytes_max: usize) -> std::io::Result<OutputPiece> {
+        match self {
+            Reader::Output(reader) => reader.read_from(offset, bytes_max),
+            Reader::Log(reader) => reader.read_from(offset, bytes_max),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use pyro_proto::limits::WINDOW_BYTES;
-    use pyro_proto::shim::Reply;
     use pyro_proto::{Kind, decode};
-    use pyro_store::OutputWriter;
     use pyro_store::limits::{HISTORY_HEAD_BYTES, HISTORY_TAIL_BYTES};
+    use pyro_store::{Keep, OutputWriter};
 
     const OWNER: Owner = (7, StreamId(5));
 
@@ -229,18 +285,23 @@ mod tests {
     fn a_slow_follower_hears_of_the_gap() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("1.out");
-        let mut writer = OutputWriter::create(&path).unwrap();
+        let mut writer = OutputWriter::create(&path, Keep::HeadAndTail).unwrap();
         let mut followers = Followers::default();
-        let source = Source { stdout: OutputReader::open(&path).ok(), stderr: None, ended: None };
-        assert!(followers.join(OWNER, 1, source).is_empty());
+        let source = Source {
+            stdout: OutputReader::open(&path).ok().map(Reader::Output),
+            stderr: None,
+            from: 0,
+            ended: None,
+        };
+        assert!(followers.join(OWNER, Followed::Command(1), source).is_empty());
         let total = 3 * (HISTORY_HEAD_BYTES + HISTORY_TAIL_BYTES);
         let mut frames = Vec::new();
         for _ in 0..total / 8192 {
             writer.append(&[1; 8192]).unwrap();
-            frames.extend(followers.feed(1));
+            frames.extend(followers.feed(Followed::Command(1)));
         }
         assert_eq!(taken(&frames), (u64::from(WINDOW_BYTES), 0));
-        frames.extend(followers.finish(1, &ended(total)));
+        frames.extend(followers.finish(Followed::Command(1), &ended(total)));
         while followers.has(OWNER) {
             frames.extend(followers.grant(OWNER, Channel::Stdout, WINDOW_BYTES / 2).unwrap());
         }
@@ -255,8 +316,8 @@ mod tests {
     #[test]
     fn missing_outputs_are_cut() {
         let mut followers = Followers::default();
-        let source = Source { stdout: None, stderr: None, ended: Some(ended(12)) };
-        let frames = followers.join(OWNER, 1, source);
+        let source = Source { stdout: None, stderr: None, from: 0, ended: Some(ended(12)) };
+        let frames = followers.join(OWNER, Followed::Command(1), source);
         assert_eq!(taken(&frames), (0, 12));
         assert_eq!(frames.last().unwrap().1.kind, Kind::Reply);
         assert_eq!(followers.len(), 0);
@@ -266,7 +327,8 @@ mod tests {
     #[test]
     fn overgrants_are_seen() {
         let mut followers = Followers::default();
-        followers.join(OWNER, 1, Source { stdout: None, stderr: None, ended: None });
+        let source = Source { stdout: None, stderr: None, from: 0, ended: None };
+        followers.join(OWNER, Followed::Command(1), source);
         assert!(followers.grant(OWNER, Channel::Stderr, 1).is_err());
     }
 }

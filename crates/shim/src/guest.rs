@@ -10,7 +10,9 @@ use tokio::time::Instant;
 
 use crate::failure::{agent_failed, failure, guest_silent, link_failed, vm_ended};
 use crate::identity::realtime_ns;
-use crate::limits::{CLOCK_ANSWER_MS_MAX, CLOCK_TRIES_MAX, PREPARE_SECONDS_MAX, WARM_UP_MS_MAX};
+use crate::limits::{
+    CLOCK_ANSWER_MS_MAX, CLOCK_ROUND_MS_MAX, CLOCK_TRIES_MAX, PREPARE_SECONDS_MAX, WARM_UP_MS_MAX,
+};
 use crate::link::{AgentLink, LinkError};
 
 /// A VM and the way to its agent.
@@ -51,19 +53,40 @@ impl<V: Vm> Guest<V> {
         patience: Duration,
         prepare: Prepare,
     ) -> Result<(), Failure> {
-        let mut asked = Instant::now();
+        let asked = Instant::now();
         let request = agent::Request::Prepare(prepare);
         self.ask("prepare itself", patience, &request, |_| {}).await?;
-        // On a swamped machine the time may have been old when the guest heard it, and the next may be too.
+        match asked.elapsed() > CLOCK_ANSWER_MS_MAX {
+            true => self.correct_clock().await,
+            false => Ok(()),
+        }
+    }
+
+    /// On a swamped machine the time may have been old when the guest heard it. Its clock is measured then: it was read
+    /// somewhere between question and answer, and the quickest answer of several says best how far it is off. A
+    /// difference does not age on its way.
+    async fn correct_clock(&mut self) -> Result<(), Failure> {
+        let mut best: Option<(Duration, i64)> = None;
         for _ in 0..CLOCK_TRIES_MAX {
-            if asked.elapsed() <= CLOCK_ANSWER_MS_MAX {
+            let (asked, asked_ns) = (Instant::now(), realtime_ns());
+            let told =
+                self.ask("tell the time", PREPARE_SECONDS_MAX, &agent::Request::ReadClock, |_| {}).await?;
+            let took = asked.elapsed();
+            let agent::Reply::Clock { realtime_ns: told_ns } = told else {
+                let told = format!("the guest answered {told:?} when it was asked for the time");
+                return Err(failure(pyro_proto::shim::FailureCode::GuestFaulty, told));
+            };
+            let offset_ns = offset_ns(asked_ns, took, told_ns);
+            if best.is_none_or(|(quickest, _)| took < quickest) {
+                best = Some((took, offset_ns));
+            }
+            if took <= CLOCK_ROUND_MS_MAX {
                 break;
             }
-            asked = Instant::now();
-            let request = agent::Request::SetClock { realtime_ns: realtime_ns() };
-            self.ask("set its clock", patience, &request, |_| {}).await?;
         }
-        Ok(())
+        let Some((_, offset_ns)) = best else { return Ok(()) };
+        let adjust = agent::Request::AdjustClock { offset_ns };
+        self.ask("set its clock", PREPARE_SECONDS_MAX, &adjust, |_| {}).await.map(drop)
     }
 
     /// Has the guest write everything to its disk.
@@ -95,6 +118,13 @@ impl<V: Vm> Guest<V> {
     }
 }
 
+/// By how much a clock is behind that was read at the middle of a round trip, as far as anybody can tell.
+fn offset_ns(asked_ns: u64, took: Duration, told_ns: u64) -> i64 {
+    let middle = i128::from(asked_ns) + i128::try_from(took.as_nanos() / 2).unwrap_or_default();
+    let offset = middle - i128::from(told_ns);
+    i64::try_from(offset).unwrap_or(if offset < 0 { i64::MIN } else { i64::MAX })
+}
+
 /// Waits for the guest, but no longer than `patience`, and not beyond the VM's end.
 pub(crate) async fn watched<V: Vm, T>(
     vm: &mut V,
@@ -123,5 +153,19 @@ pub(crate) async fn watched<V: Vm, T>(
             vm.kill().await;
             Err(guest_silent(what, &console))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clock is moved by what it is off, whatever a guest says.
+    #[test]
+    fn offsets_are_halfway() {
+        let second = 1_000_000_000;
+        assert_eq!(offset_ns(10 * second, Duration::from_millis(100), 10 * second + 50_000_000), 0);
+        assert_eq!(offset_ns(10 * second, Duration::ZERO, 11 * second), -1_000_000_000);
+        assert_eq!(offset_ns(0, Duration::ZERO, u64::MAX), i64::MIN);
     }
 }

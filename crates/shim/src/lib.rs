@@ -29,11 +29,15 @@ mod parking;
 mod process;
 mod recorder;
 mod room;
+mod services;
 mod settle;
+mod shells;
 mod signals;
 mod socket;
+mod tape;
 mod timeline;
 mod turns;
+mod typing;
 mod workspace;
 
 use std::os::unix::net::UnixStream;

@@ -34,7 +34,9 @@ use crate::limits::{
 };
 use crate::process::childless;
 use crate::recorder::Recorder;
+use crate::services::Services;
 use crate::settle::settle;
+use crate::shells::Shells;
 use crate::signals::Signals;
 use crate::timeline::Timeline;
 use crate::turns::Turns;
@@ -255,6 +257,16 @@ async fn drive<V: Vm>(
             workspace.claim.id.clone(),
             workspace.claim.place.clone(),
         ),
+        shells: Shells::new(
+            Rc::clone(&held.store),
+            workspace.claim.id.clone(),
+            workspace.claim.place.clone(),
+        ),
+        services: Services::new(
+            Rc::clone(&held.store),
+            workspace.claim.id.clone(),
+            workspace.claim.place.clone(),
+        ),
         layers: Layers::new(&held, workspace, &start.machine),
         is_ready: workspace.is_ready,
         is_seeding: false,
@@ -279,6 +291,7 @@ async fn drive<V: Vm>(
         clock: HostClock::now(),
         discards: false,
         is_stopped: false,
+        ending: None,
     };
     let mut end = driver.run(queue, signals, &continued).await;
     // Who comes now finds no VM, and starts one.

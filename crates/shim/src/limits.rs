@@ -83,7 +83,7 @@ pub const NEWS_PER_SECOND_MAX: u32 = 64;
 pub const SYNC_SECONDS_MAX: Duration = Duration::from_secs(60);
 
 /// So long a workspace is waited for that another shim still holds: that one may be ending.
-pub const WORKSPACE_WAIT_SECONDS_MAX: Duration = Duration::from_secs(70);
+pub const WORKSPACE_WAIT_SECONDS_MAX: Duration = Duration::from_secs(95);
 
 /// How often it is looked whether it has let go.
 pub const WORKSPACE_POLL: Duration = Duration::from_millis(10);
@@ -98,8 +98,11 @@ pub const CLOCK_JUMP_MS_MAX: i128 = 50;
 /// waiting, and the 50 ms that its clock may be off.
 pub const CLOCK_ANSWER_MS_MAX: Duration = Duration::from_millis(75);
 
-/// So often at most: a clock that is off is better than a VM that never starts.
-pub const CLOCK_TRIES_MAX: u32 = 3;
+/// So often at most a guest's clock is measured.
+pub const CLOCK_TRIES_MAX: u32 = 8;
+
+/// A measurement that took no longer is good enough: it is off by half of that at most.
+pub const CLOCK_ROUND_MS_MAX: Duration = Duration::from_millis(40);
 
 /// How often an idle VM's host is asked whether its clock has jumped.
 pub const CLOCK_CHECK_SECONDS: Duration = Duration::from_secs(30);
@@ -130,3 +133,24 @@ pub const CLAIM_POLL: Duration = Duration::from_secs(1);
 
 /// A parked guest that does not answer its claimer within this is given up: a fork is quicker.
 pub const CLAIMED_PREPARE_SECONDS_MAX: Duration = Duration::from_secs(4);
+
+/// Shells of one workspace that run at once.
+pub const SHELLS_OPEN_MAX: usize = 64;
+
+/// Services of one workspace that run at once.
+pub const SERVICES_RUNNING_MAX: usize = 32;
+
+/// Bytes that wait to be typed into one shell that does not read.
+pub const TYPED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Services have so long to end when their workspace is stopped, before they are killed.
+pub const SERVICE_GRACE_SECONDS: Duration = Duration::from_secs(10);
+
+/// What the guest may take beyond that, to kill what is left of them.
+pub const SERVICE_KILL_SECONDS_MAX: Duration = Duration::from_secs(10);
+
+/// `SIGHUP` of Linux: what a terminal that goes away sends.
+pub const SIGNAL_HANGUP: u8 = 1;
+
+/// `SIGTERM` of Linux.
+pub const SIGNAL_TERMINATE: u8 = 15;

@@ -14,11 +14,12 @@ use pyro_proto::agent::{self, Exited, FailureKind, Outcome};
 use pyro_proto::shim::{Failure, FailureCode, Reply};
 use pyro_store::limits::HISTORY_OUTPUTS_KEPT;
 use pyro_store::{
-    ExecEnd, ExecOutcome, NewExec, OutputReader, OutputStream, OutputWriter, Store, WorkspaceId,
-    WorkspacePlace,
+    ExecEnd, ExecOutcome, Keep, NewExec, OutputReader, OutputStream, Store, WorkspaceId, WorkspacePlace,
 };
 
 use crate::failure::{failure, record_failed, system};
+use crate::followers::{Ended, Reader, Source};
+use crate::tape::Tape;
 
 /// The directory of commands that name none.
 const DIRECTORY_DEFAULT: &str = "/workspace";
@@ -39,31 +40,6 @@ pub(crate) struct Recorder {
 struct Recording {
     stdout: Tape,
     stderr: Tape,
-}
-
-/// One of its outputs.
-#[derive(Debug)]
-struct Tape {
-    /// `None` once the disk has refused: a gap in the middle would be worse than an end that is cut.
-    writer: Option<OutputWriter>,
-    seen_bytes: u64,
-}
-
-/// Where a follower reads.
-#[derive(Debug)]
-pub(crate) struct Source {
-    pub(crate) stdout: Option<OutputReader>,
-    pub(crate) stderr: Option<OutputReader>,
-    /// `None` while the command runs.
-    pub(crate) ended: Option<Ended>,
-}
-
-/// What a follower needs to know of a command's end.
-#[derive(Clone, Debug)]
-pub(crate) struct Ended {
-    pub(crate) reply: Reply,
-    pub(crate) stdout_bytes: u64,
-    pub(crate) stderr_bytes: u64,
 }
 
 impl Recorder {
@@ -90,8 +66,7 @@ impl Recorder {
         let sequence = self.store.begin_exec(&self.id, exec).map_err(|error| record_failed(&error))?;
         self.prune(sequence);
         let tape = |stream| {
-            OutputWriter::create(&self.place.output(sequence, stream))
-                .map(|writer| Tape { writer: Some(writer), seen_bytes: 0 })
+            Tape::create(&self.place.output(sequence, stream), Keep::HeadAndTail)
                 .map_err(|error| system("the history cannot be written", &error))
         };
         let taped = tape(OutputStream::Stdout).and_then(|stdout| Ok((stdout, tape(OutputStream::Stderr)?)));
@@ -142,7 +117,10 @@ impl Recorder {
 
     /// Where a command's outputs are; `None` when there is no such command.
     pub(crate) fn source(&self, sequence: u64) -> Result<Option<Source>, Failure> {
-        let reader = |stream| OutputReader::open(&self.place.output(sequence, stream)).ok();
+        let reader = |stream| {
+            let reader = OutputReader::open(&self.place.output(sequence, stream));
+            reader.ok().map(Reader::Output)
+        };
         let ended = if self.running.contains_key(&sequence) {
             None
         } else if let Some(end) = self.unsaved.get(&sequence) {
@@ -154,7 +132,7 @@ impl Recorder {
             Some(ended(&record.end.unwrap_or_else(|| end(ExecOutcome::Lost, None, None))))
         };
         let (stdout, stderr) = (reader(OutputStream::Stdout), reader(OutputStream::Stderr));
-        Ok(Some(Source { stdout, stderr, ended }))
+        Ok(Some(Source { stdout, stderr, from: 0, ended }))
     }
 
     /// How a command is recorded.
@@ -179,8 +157,8 @@ impl Recorder {
 
     fn close(&mut self, sequence: u64, mut end: ExecEnd, reply: Reply) -> Ended {
         if let Some(recording) = self.running.remove(&sequence) {
-            end.stdout_bytes = recording.stdout.seen_bytes;
-            end.stderr_bytes = recording.stderr.seen_bytes;
+            end.stdout_bytes = recording.stdout.seen_bytes();
+            end.stderr_bytes = recording.stderr.seen_bytes();
         }
         self.save_end(sequence, end);
         Ended { reply, stdout_bytes: end.stdout_bytes, stderr_bytes: end.stderr_bytes }
@@ -214,15 +192,6 @@ impl Recorder {
     }
 }
 
-impl Tape {
-    fn append(&mut self, bytes: &[u8]) {
-        self.seen_bytes = self.seen_bytes.saturating_add(bytes.len() as u64);
-        if self.writer.as_mut().is_some_and(|writer| writer.append(bytes).is_err()) {
-            self.writer = None;
-        }
-    }
-}
-
 /// A command whose record is gone.
 pub(crate) fn unknown_exec() -> NewExec {
     NewExec { command: Vec::new(), directory: DIRECTORY_DEFAULT.to_owned(), user: None, detached: true }
@@ -238,7 +207,7 @@ fn end(outcome: ExecOutcome, exit_code: Option<u8>, duration: Option<Duration>) 
 }
 
 /// Codes as shells and `docker run` have them.
-fn end_of(exited: &Exited) -> ExecEnd {
+pub(crate) fn end_of(exited: &Exited) -> ExecEnd {
     let (outcome, code) = match exited.outcome {
         Outcome::Code(code) => (ExecOutcome::Exited, code),
         Outcome::Signal(signal) => (ExecOutcome::Signaled, 128u8.saturating_add(signal)),

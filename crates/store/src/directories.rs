@@ -5,7 +5,10 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::{HoldToken, LayerId, VmId, WorkspaceId};
+use crate::{HoldToken, LayerId, ServiceName, ShellId, VmId, WorkspaceId};
+
+/// Ends the name of a file with what a shell prints.
+pub(crate) const SHELL_EXTENSION: &str = "shell";
 
 /// The three directories of a user: state is kept, cache can be made again, runtime ends with the boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,6 +205,21 @@ impl WorkspacePlace {
     /// What is kept of its commands' outputs.
     pub fn history(&self) -> PathBuf {
         self.directory.join("history")
+    }
+
+    /// What is kept of what a shell prints.
+    pub fn shell_output(&self, id: &ShellId) -> PathBuf {
+        self.history().join(format!("{id}.{SHELL_EXTENSION}"))
+    }
+
+    /// The logs of its services.
+    pub(crate) fn service_logs(&self) -> PathBuf {
+        self.directory.join("services")
+    }
+
+    /// The log of a service, a directory.
+    pub fn service_log(&self, name: &ServiceName) -> PathBuf {
+        self.service_logs().join(name.as_str())
     }
 
     /// What is kept of one output of one command.

@@ -262,7 +262,7 @@ fn read_record(row: &Row<'_>) -> rusqlite::Result<ExecRecord> {
 }
 
 /// A JSON array of the words, as many as fit.
-fn command_text(command: &[String]) -> serde_json::Result<String> {
+pub(crate) fn command_text(command: &[String]) -> serde_json::Result<String> {
     let mut room = HISTORY_COMMAND_BYTES_MAX;
     let mut words = Vec::new();
     for word in command {
@@ -277,7 +277,7 @@ fn command_text(command: &[String]) -> serde_json::Result<String> {
 }
 
 /// The beginning of a text, cut between two characters.
-fn bounded(text: &str, bytes_max: usize) -> &str {
+pub(crate) fn bounded(text: &str, bytes_max: usize) -> &str {
     let end = (0..=bytes_max.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
     text.get(..end.unwrap_or_default()).unwrap_or_default()
 }

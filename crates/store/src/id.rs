@@ -21,6 +21,10 @@ pub struct LayerId(Digits);
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HoldToken(Digits);
 
+/// The id of a shell in a workspace: twelve lower-case hexadecimal digits.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShellId(Digits);
+
 /// Text that is no id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an id")]
@@ -81,6 +85,7 @@ id!(VmId);
 id!(WorkspaceId);
 id!(LayerId);
 id!(HoldToken);
+id!(ShellId);
 
 #[cfg(test)]
 mod tests {

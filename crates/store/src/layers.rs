@@ -121,7 +121,12 @@ impl Store {
         if !is_there {
             return Err(RecordError::Gone(workspace.clone()));
         }
-        self.change_one("DELETE FROM execs WHERE workspace_id = ?1", params![workspace.as_str()])?;
+        for table in ["execs", "shells", "services"] {
+            self.change_one(
+                &format!("DELETE FROM {table} WHERE workspace_id = ?1"),
+                params![workspace.as_str()],
+            )?;
+        }
         transaction.commit().map_err(|error| self.fail(error).into())
     }
 

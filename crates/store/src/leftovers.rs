@@ -54,8 +54,19 @@ impl Store {
     /// A workspace whose shim is gone has no VM, and its commands have ended without a word.
     fn stop_dead(&self, record: &WorkspaceRecord, place: &WorkspacePlace) -> Result<(), StoreError> {
         let Ok(_free) = FileLock::try_take(&place.lock(), LockMode::Exclusive) else { return Ok(()) };
-        self.lose_running_execs(&record.workspace.id, place)?;
+        match record.paused {
+            // Shells and services go on with it.
+            Some(_) => self.lose_running_execs(&record.workspace.id, place).map(drop)?,
+            None => self.lose_processes(&record.workspace.id, place)?,
+        }
         self.set_vm(&record.workspace.id, None).map(drop)
+    }
+
+    /// Records what ran in a VM that is gone as lost; for who holds the workspace.
+    pub fn lose_processes(&self, id: &WorkspaceId, place: &WorkspacePlace) -> Result<(), StoreError> {
+        self.lose_running_execs(id, place)?;
+        self.lose_shells(id)?;
+        self.lose_services(id)
     }
 
     /// Records the commands that were running as lost, with the lengths of the outputs that are there; for who

@@ -66,6 +66,36 @@ pub const HISTORY_TAIL_BYTES: u64 = 512 * 1024;
 /// Bytes of output written at once: what a crash in the middle of a write may spoil of the oldest.
 pub const HISTORY_PIECE_BYTES_MAX: u64 = 64 * 1024;
 
+/// Bytes kept from the end of what a shell prints.
+pub const SHELL_OUTPUT_BYTES: u64 = 1024 * 1024;
+
+/// Shells of a workspace whose records and outputs are kept when they have ended, counted from the last.
+pub const SHELL_RECORDS_KEPT: u64 = 100;
+
+/// Bytes of a service's name.
+pub const SERVICE_NAME_BYTES_MAX: usize = 64;
+
+/// Services of a workspace, running or not.
+pub const SERVICES_MAX: usize = 64;
+
+/// Bytes of a service's definition.
+pub const SERVICE_DEFINITION_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of one file of a service's log, with what one write may add.
+pub const LOG_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Files of a service's log; of more, the oldest goes.
+pub const LOG_SEGMENTS_MAX: usize = 4;
+
+/// Bytes of one line of a log before it is kept in parts.
+pub const LOG_LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a log read at once from its end on.
+pub const LOG_BLOCK_BYTES: usize = 64 * 1024;
+
+/// Bytes of one line that its parts are put together to; a longer one is given in several.
+pub const LOG_JOINED_BYTES_MAX: usize = 1024 * 1024;
+
 /// Commands of a workspace whose outputs are kept, counted from the last.
 pub const HISTORY_OUTPUTS_KEPT: u64 = 1_000;
 

@@ -1,7 +1,7 @@
-//! What is kept of one stream of a command's output: its beginning and its end, in a file of bounded size.
+//! What is kept of one output: its beginning and its end, or its end alone, in a file of bounded size.
 //!
 //! ```text
-//!   magic, total bytes │ head: the first 512 KiB │ ring: the last 512 KiB, and one piece more
+//!   magic, total bytes │ head: the first 512 KiB, or nothing │ ring: the last 512 KiB or 1 MiB, and one piece more
 //! ```
 //!
 //! The total is written behind each piece. The piece more is what lets a reader go on while somebody appends,
@@ -12,18 +12,25 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use crate::limits::{HISTORY_HEAD_BYTES, HISTORY_PIECE_BYTES_MAX, HISTORY_TAIL_BYTES};
+use crate::limits::{HISTORY_HEAD_BYTES, HISTORY_PIECE_BYTES_MAX, HISTORY_TAIL_BYTES, SHELL_OUTPUT_BYTES};
 
-const MAGIC: [u8; 8] = *b"pyroout1";
 const TOTAL_AT: u64 = 8;
 const HEAD_AT: u64 = 16;
-const RING_AT: u64 = HEAD_AT + HISTORY_HEAD_BYTES;
-const RING_BYTES: u64 = HISTORY_TAIL_BYTES + HISTORY_PIECE_BYTES_MAX;
+
+/// What of an output is kept when it is long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Its beginning and its end, as of a command.
+    HeadAndTail,
+    /// Its end, as of a shell.
+    Tail,
+}
 
 /// The writing side; there is one per file.
 #[derive(Debug)]
 pub struct OutputWriter {
     file: File,
+    keep: Keep,
     total: u64,
 }
 
@@ -31,6 +38,7 @@ pub struct OutputWriter {
 #[derive(Debug)]
 pub struct OutputReader {
     file: File,
+    keep: Keep,
 }
 
 /// Bytes of an output from some point on.
@@ -55,19 +63,27 @@ pub struct Kept {
 
 impl OutputWriter {
     /// Makes the file, which must not be there, readable by its owner alone.
-    pub fn create(path: &Path) -> io::Result<OutputWriter> {
+    pub fn create(path: &Path, keep: Keep) -> io::Result<OutputWriter> {
         let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-        let mut header = MAGIC.to_vec();
+        let mut header = keep.magic().to_vec();
         header.extend(0u64.to_le_bytes());
         file.write_all_at(&header, 0)?;
-        Ok(OutputWriter { file, total: 0 })
+        Ok(OutputWriter { file, keep, total: 0 })
+    }
+
+    /// Goes on with a file that is there, behind its last byte.
+    pub fn append_to(path: &Path) -> io::Result<OutputWriter> {
+        let reader =
+            OutputReader { file: File::options().read(true).write(true).open(path)?, keep: Keep::Tail };
+        let (keep, total) = (reader.read_magic()?, reader.total()?);
+        Ok(OutputWriter { file: reader.file, keep, total })
     }
 
     /// Adds bytes at the end.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let (at, room) = place_of(self.total);
+            let (at, room) = self.keep.place_of(self.total);
             let (piece, behind) = rest.split_at(rest.len().min(to_usize(room)));
             self.file.write_all_at(piece, at)?;
             self.total = self.total.saturating_add(piece.len() as u64);
@@ -86,13 +102,16 @@ impl OutputWriter {
 impl OutputReader {
     /// Opens an output.
     pub fn open(path: &Path) -> io::Result<OutputReader> {
-        let file = File::open(path)?;
-        let mut magic = [0; MAGIC.len()];
-        file.read_exact_at(&mut magic, 0)?;
-        if magic != MAGIC {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        Ok(OutputReader { file })
+        let reader = OutputReader { file: File::open(path)?, keep: Keep::Tail };
+        let keep = reader.read_magic()?;
+        Ok(OutputReader { keep, ..reader })
+    }
+
+    fn read_magic(&self) -> io::Result<Keep> {
+        let mut magic = [0; 8];
+        self.file.read_exact_at(&mut magic, 0)?;
+        let known = [Keep::HeadAndTail, Keep::Tail].into_iter().find(|keep| keep.magic() == magic);
+        known.ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// Bytes of the output, kept or not.
@@ -105,13 +124,13 @@ impl OutputReader {
     /// At most `bytes_max` bytes from `offset` on, or from the first one behind it that is kept.
     pub fn read_from(&self, offset: u64, bytes_max: usize) -> io::Result<OutputPiece> {
         let total = self.total()?;
-        let mut offset = first_kept(offset, total).min(total);
-        let (at, room) = place_of(offset);
+        let mut offset = self.keep.first_kept(offset, total).min(total);
+        let (at, room) = self.keep.place_of(offset);
         let length = room.min(total - offset).min(bytes_max as u64);
         let mut bytes = vec![0; to_usize(length)];
         self.file.read_exact_at(&mut bytes, at)?;
         // What was appended meanwhile may have gone over the front of what was read.
-        let intact = first_kept(offset, self.total()?);
+        let intact = self.keep.first_kept(offset, self.total()?);
         bytes.drain(..bytes.len().min(to_usize(intact - offset)));
         offset = intact;
         Ok(OutputPiece { offset, bytes })
@@ -137,18 +156,42 @@ impl OutputReader {
     }
 }
 
-/// Where in the file the byte at `offset` is, and how many may be written or read there at once.
-fn place_of(offset: u64) -> (u64, u64) {
-    let (at, room) = match offset.checked_sub(HISTORY_HEAD_BYTES) {
-        None => (HEAD_AT + offset, HISTORY_HEAD_BYTES - offset),
-        Some(behind) => (RING_AT + behind % RING_BYTES, RING_BYTES - behind % RING_BYTES),
-    };
-    (at, room.min(HISTORY_PIECE_BYTES_MAX))
-}
+impl Keep {
+    /// What a file begins with.
+    fn magic(self) -> [u8; 8] {
+        match self {
+            Keep::HeadAndTail => *b"pyroout1",
+            Keep::Tail => *b"pyrotty1",
+        }
+    }
 
-/// The first byte from `offset` on that is kept when there are `total`.
-fn first_kept(offset: u64, total: u64) -> u64 {
-    if offset < HISTORY_HEAD_BYTES { offset } else { offset.max(total.saturating_sub(HISTORY_TAIL_BYTES)) }
+    fn head_bytes(self) -> u64 {
+        if self == Keep::HeadAndTail { HISTORY_HEAD_BYTES } else { 0 }
+    }
+
+    fn tail_bytes(self) -> u64 {
+        if self == Keep::HeadAndTail { HISTORY_TAIL_BYTES } else { SHELL_OUTPUT_BYTES }
+    }
+
+    fn ring_bytes(self) -> u64 {
+        self.tail_bytes() + HISTORY_PIECE_BYTES_MAX
+    }
+
+    /// Where in the file the byte at `offset` is, and how many may be written or read there at once.
+    fn place_of(self, offset: u64) -> (u64, u64) {
+        let (head, ring) = (self.head_bytes(), self.ring_bytes());
+        let (at, room) = match offset.checked_sub(head) {
+            None => (HEAD_AT + offset, head - offset),
+            Some(behind) => (HEAD_AT + head + behind % ring, ring - behind % ring),
+        };
+        (at, room.min(HISTORY_PIECE_BYTES_MAX))
+    }
+
+    /// The first byte from `offset` on that is kept when there are `total`.
+    fn first_kept(self, offset: u64, total: u64) -> u64 {
+        let is_head = offset < self.head_bytes();
+        if is_head { offset } else { offset.max(total.saturating_sub(self.tail_bytes())) }
+    }
 }
 
 /// For lengths of pieces, which are small.
@@ -170,7 +213,7 @@ mod tests {
     }
 
     fn write(path: &Path, total: u64, step: u64) -> OutputWriter {
-        let mut writer = OutputWriter::create(path).unwrap();
+        let mut writer = OutputWriter::create(path, Keep::HeadAndTail).unwrap();
         let mut at = 0;
         while at < total {
             let end = total.min(at + step);
@@ -199,7 +242,7 @@ mod tests {
                     assert_eq!(kept.head, stretch(0, HISTORY_HEAD_BYTES));
                     assert_eq!(kept.tail, stretch(total - HISTORY_TAIL_BYTES, total));
                 }
-                let bound = HEAD_AT + HISTORY_HEAD_BYTES + RING_BYTES;
+                let bound = HEAD_AT + HISTORY_HEAD_BYTES + Keep::HeadAndTail.ring_bytes();
                 assert!(std::fs::metadata(&path).unwrap().len() <= bound);
             }
         }
@@ -208,9 +251,14 @@ mod tests {
     /// A reader beside a writer never sees a wrong byte, and its gaps only ever skip forward.
     #[test]
     fn reading_beside_a_writer() {
+        read_beside_a_writer(Keep::HeadAndTail);
+        read_beside_a_writer(Keep::Tail);
+    }
+
+    fn read_beside_a_writer(keep: Keep) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out");
-        let mut writer = OutputWriter::create(&path).unwrap();
+        let mut writer = OutputWriter::create(&path, keep).unwrap();
         let total = 6 * (HISTORY_HEAD_BYTES + HISTORY_TAIL_BYTES);
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -233,6 +281,30 @@ mod tests {
         });
     }
 
+    /// What a shell prints is kept from its end, across writers, and its losses have a size.
+    #[test]
+    fn a_tail_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tty");
+        drop(OutputWriter::create(&path, Keep::Tail).unwrap());
+        let total = 3 * SHELL_OUTPUT_BYTES + 12_345;
+        let mut at = 0;
+        while at < total {
+            let mut writer = OutputWriter::append_to(&path).unwrap();
+            assert_eq!(writer.total(), at);
+            let end = total.min(at + 300_007);
+            writer.append(&stretch(at, end)).unwrap();
+            at = end;
+        }
+        let reader = OutputReader::open(&path).unwrap();
+        let piece = reader.read_from(5, 100).unwrap();
+        let first = total - SHELL_OUTPUT_BYTES;
+        assert_eq!((piece.offset, &piece.bytes), (first, &stretch(first, first + 100)));
+        let kept = reader.kept().unwrap();
+        assert_eq!((kept.cut_bytes, kept.tail), (first, stretch(first, total)));
+        assert!(OutputWriter::append_to(&directory.path().join("none")).is_err());
+    }
+
     /// A crash in the middle of a write costs what was not counted yet, and nothing that was.
     #[test]
     fn a_torn_write_spoils_nothing() {
@@ -240,7 +312,7 @@ mod tests {
         let path = directory.path().join("out");
         let total = 2 * (HISTORY_HEAD_BYTES + HISTORY_TAIL_BYTES) + 99;
         let writer = write(&path, total, 10_000);
-        let (at, room) = place_of(total);
+        let (at, room) = Keep::HeadAndTail.place_of(total);
         writer.file.write_all_at(&vec![0xEE; room as usize], at).unwrap();
         let kept = OutputReader::open(&path).unwrap().kept().unwrap();
         assert_eq!(kept.tail, stretch(total - HISTORY_TAIL_BYTES, total));
@@ -255,7 +327,7 @@ mod tests {
             std::fs::write(&path, content).unwrap();
             assert!(OutputReader::open(&path).is_err());
         }
-        std::fs::write(&path, [&MAGIC[..], &u64::MAX.to_le_bytes()].concat()).unwrap();
+        std::fs::write(&path, [&Keep::HeadAndTail.magic()[..], &u64::MAX.to_le_bytes()].concat()).unwrap();
         let reader = OutputReader::open(&path).unwrap();
         assert!(reader.read_from(0, 100).is_err() && reader.kept().is_err());
         assert!(reader.read_from(u64::MAX, 100).unwrap().bytes.is_empty());

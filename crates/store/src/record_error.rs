@@ -1,6 +1,6 @@
 //! What a record refuses.
 
-use crate::limits::{LAYERS_CHAIN_MAX, SNAPSHOTS_MAX};
+use crate::limits::{LAYERS_CHAIN_MAX, SERVICE_DEFINITION_BYTES_MAX, SERVICES_MAX, SNAPSHOTS_MAX};
 use crate::{LayerId, SnapshotName, StoreError, WorkspaceId, WorkspaceName};
 
 /// A workspace could not be recorded, or its record not be changed.
@@ -33,6 +33,12 @@ pub enum RecordError {
     /// A workspace writes it: what stands on it would change.
     #[error("the layer {0} is still being written")]
     LayerWritten(LayerId),
+    /// One more would be too many.
+    #[error("a workspace has {SERVICES_MAX} services at most")]
+    ServicesTooMany,
+    /// Its definition is too long.
+    #[error("a service's command and environment have {SERVICE_DEFINITION_BYTES_MAX} bytes at most")]
+    ServiceTooLong,
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 /// Version of the schema that this release writes, kept in SQLite's `user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 3;
+pub(crate) const SCHEMA_VERSION: i64 = 4;
 
 const FROM_0_TO_1: &str = "
 CREATE TABLE vms (
@@ -111,12 +111,50 @@ CREATE TABLE memory_moves (
 ) STRICT;
 ";
 
+/// `definition` is what a service is started from again, in the words of who starts it; `wanted` whether it shall run.
+const FROM_3_TO_4: &str = "
+CREATE TABLE shells (
+    workspace_id TEXT NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
+    id TEXT NOT NULL,
+    command TEXT NOT NULL,
+    cwd TEXT NOT NULL,
+    user TEXT,
+    columns INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    started_ms INTEGER NOT NULL,
+    ended_ms INTEGER,
+    outcome TEXT CHECK (outcome IN ('exited', 'signaled', 'out_of_memory', 'closed', 'failed', 'lost')),
+    exit_code INTEGER,
+    PRIMARY KEY (workspace_id, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE services (
+    workspace_id TEXT NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    definition BLOB NOT NULL,
+    command TEXT NOT NULL,
+    cwd TEXT NOT NULL,
+    user TEXT,
+    readiness TEXT NOT NULL,
+    target TEXT,
+    restart TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('starting', 'running', 'restarting', 'stopped', 'exited', 'failed', 'lost')),
+    wanted INTEGER NOT NULL,
+    started_ms INTEGER NOT NULL,
+    ready_ms INTEGER,
+    ended_ms INTEGER,
+    restarts INTEGER NOT NULL DEFAULT 0,
+    exit_code INTEGER,
+    reason TEXT,
+    PRIMARY KEY (workspace_id, name)
+) STRICT, WITHOUT ROWID;
+";
+
 /// Takes a database to the present schema, all steps in one transaction. Several processes may find an old
 /// one at once: the later ones see the first one's work inside their own transaction.
 pub(crate) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    for (from, step) in [(0, FROM_0_TO_1), (1, FROM_1_TO_2), (2, FROM_2_TO_3)] {
+    for (from, step) in [(0, FROM_0_TO_1), (1, FROM_1_TO_2), (2, FROM_2_TO_3), (3, FROM_3_TO_4)] {
         if version <= from {
             transaction.execute_batch(step)?;
         }
@@ -222,6 +260,30 @@ mod tests {
         assert!(store.snapshots(id).unwrap().is_empty());
         assert_eq!(store.snapshot(id, &SnapshotName::baseline()).unwrap(), None);
         assert!(store.workspace(&WorkspaceId::parse("ba9876543210").unwrap()).unwrap().is_some());
+    }
+
+    /// A workspace of the release before has no shells and no services, and takes some.
+    #[test]
+    fn version_3_is_migrated() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pyro.db");
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch(VERSION_2).unwrap();
+        connection.execute_batch(FROM_2_TO_3).unwrap();
+        connection.pragma_update(None, "user_version", 3).unwrap();
+        let store = Store::open(&path, Durability::PowerCut).unwrap();
+        let id = WorkspaceId::parse("0123456789ab").unwrap();
+        assert!(store.shells(&id).unwrap().is_empty() && store.services(&id).unwrap().is_empty());
+        let shell = crate::NewShell {
+            id: crate::ShellId::random().unwrap(),
+            command: Vec::new(),
+            directory: "/".to_owned(),
+            user: None,
+            columns: 80,
+            rows: 24,
+        };
+        store.begin_shell(&id, &shell).unwrap();
+        assert_eq!(store.shell(&id, shell.id.as_str()).unwrap().shell, shell);
     }
 
     /// A migration that cannot be finished leaves the old database as it was.

@@ -1,12 +1,14 @@
 //! Making, claiming and removing workspaces: rows, directories and locks in an order that a crash cannot
 //! spoil. A ready workspace's files are never removed here unless its record says that it shall go.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::directories::SHELL_EXTENSION;
 use crate::keep::keep;
 use crate::limits::{
     HISTORY_OUTPUTS_KEPT, LAYERS_ALONE_MILLISECONDS_MAX, REMOVE_TRIES_MAX, VMM_GONE_MILLISECONDS_MAX,
@@ -138,7 +140,7 @@ impl Store {
         let claim = self.claimed(directories, id, place, lock);
         self.adopt_former_disk(&claim)?;
         self.move_memories(directories)?;
-        self.lose_running_execs(&claim.id, &claim.place)?;
+        self.lose_processes(&claim.id, &claim.place)?;
         self.prune_outputs(&claim);
         Ok(claim)
     }
@@ -215,15 +217,46 @@ impl Store {
     }
 
     /// Removes outputs of commands that are long past, or of a history that was begun anew: no command has the
-    /// number of one that is still to come. What cannot be removed now goes another time.
+    /// number of one that is still to come. The same of shells and services that no record knows. What cannot be removed
+    /// now goes another time.
     pub fn prune_outputs(&self, claim: &WorkspaceClaim) {
+        self.prune_shell_outputs(claim);
+        self.prune_service_logs(claim);
         let Ok(Some(record)) = self.workspace(&claim.id) else { return };
         let oldest = record.next_sequence.saturating_sub(HISTORY_OUTPUTS_KEPT);
         let Ok(entries) = fs::read_dir(claim.place.history()) else { return };
-        for path in entries.flatten().map(|entry| entry.path()) {
+        let is_shells = |path: &PathBuf| path.extension().is_some_and(|it| it == SHELL_EXTENSION);
+        // An id of a shell may be all digits.
+        for path in entries.flatten().map(|entry| entry.path()).filter(|path| !is_shells(path)) {
             let sequence = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
             if sequence.is_some_and(|sequence| sequence < oldest || sequence >= record.next_sequence) {
                 let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    fn prune_shell_outputs(&self, claim: &WorkspaceClaim) {
+        let (Ok(shells), Ok(entries)) = (self.shells(&claim.id), fs::read_dir(claim.place.history())) else {
+            return;
+        };
+        let known: HashSet<PathBuf> =
+            shells.iter().map(|record| claim.place.shell_output(&record.shell.id)).collect();
+        let is_shells = |path: &PathBuf| path.extension().is_some_and(|it| it == SHELL_EXTENSION);
+        for path in entries.flatten().map(|entry| entry.path()).filter(is_shells) {
+            if !known.contains(&path) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    fn prune_service_logs(&self, claim: &WorkspaceClaim) {
+        let logs = fs::read_dir(claim.place.service_logs());
+        let (Ok(services), Ok(entries)) = (self.services(&claim.id), logs) else { return };
+        let known: HashSet<PathBuf> =
+            services.iter().map(|record| claim.place.service_log(&record.service.name)).collect();
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if !known.contains(&path) {
+                let _ = fs::remove_dir_all(path);
             }
         }
     }

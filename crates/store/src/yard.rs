@@ -53,6 +53,18 @@ impl Yard {
         claim
     }
 
+    /// Claims a workspace that nobody holds any more. A process that another test starts holds what this one has for a
+    /// moment, until it is another program.
+    pub(crate) fn claim(&self, id: &WorkspaceId) -> WorkspaceClaim {
+        for _ in 0..2_000 {
+            match self.store.claim_workspace(&self.directories, id) {
+                Err(ClaimError::Held(_)) => std::thread::sleep(std::time::Duration::from_millis(1)),
+                claim => return claim.unwrap(),
+            }
+        }
+        panic!("{id} stays held");
+    }
+
     pub(crate) fn record(&self, id: &WorkspaceId) -> WorkspaceRecord {
         self.store.workspace(id).unwrap().unwrap()
     }

@@ -4,14 +4,17 @@
 //! for. A group that still holds processes stays until they are gone. Where there is no hierarchy (a test on
 //! a host) commands run without, and a kill reaches their process group only.
 
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::Pid;
 
+use super::child::signal_process;
 use super::outcome::out_of_memory_kills;
-use crate::limits::{CGROUP_DEPTH_MAX, SMALL_FILE_BYTES_MAX};
+use crate::limits::{CGROUP_DEPTH_MAX, PROCESS_LIST_BYTES_MAX, SMALL_FILE_BYTES_MAX};
 use crate::small_file::read_at;
 
 /// The groups of all commands.
@@ -27,7 +30,7 @@ pub(crate) struct Cgroups {
 /// The group of one command.
 #[derive(Debug)]
 pub(crate) struct Cgroup {
-    name: PathBuf,
+    name: CString,
     directory: OwnedFd,
 }
 
@@ -88,7 +91,7 @@ impl Cgroups {
     fn make(&mut self) -> rustix::io::Result<Option<Cgroup>> {
         let Some(parent) = &self.parent else { return Ok(None) };
         self.made += 1;
-        let name = PathBuf::from(format!("exec-{}", self.made));
+        let name = CString::new(format!("exec-{}", self.made)).map_err(|_| Errno::INVAL)?;
         rustix::fs::mkdirat(parent, &name, Mode::from_raw_mode(0o755))?;
         let directory = rustix::fs::openat(parent, &name, DIRECTORY, Mode::empty())?;
         Ok(Some(Cgroup { name, directory }))
@@ -99,6 +102,17 @@ impl Cgroup {
     /// Kills every process in it.
     pub(crate) fn kill(&self) -> rustix::io::Result<()> {
         write(self.directory.as_fd(), "cgroup.kill", b"1")
+    }
+
+    /// Sends a signal to every process in it, and lets those go on that are stopped: they would not hear it.
+    pub(crate) fn signal(&self, signal: u8) {
+        signal_all(self.directory.as_fd(), signal, 0);
+    }
+
+    /// Whether no process is left in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        let events = read_at(&self.directory, "cgroup.events", SMALL_FILE_BYTES_MAX).unwrap_or_default();
+        String::from_utf8_lossy(&events).lines().any(|line| line == "populated 0")
     }
 
     /// Processes in it that were killed for want of memory.
@@ -114,6 +128,8 @@ impl AsFd for Cgroup {
     }
 }
 
+const SIGCONT: u8 = 18;
+
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Writes one value to a control file.
@@ -122,21 +138,37 @@ pub(crate) fn write(directory: BorrowedFd<'_>, name: &str, value: &[u8]) -> rust
     rustix::io::write(&file, value).map(drop)
 }
 
+/// Signals the processes of a group and of those that its command made inside.
+fn signal_all(group: BorrowedFd<'_>, signal: u8, depth: u32) {
+    let processes = read_at(group, "cgroup.procs", PROCESS_LIST_BYTES_MAX).unwrap_or_default();
+    let processes = String::from_utf8_lossy(&processes);
+    for pid in processes.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw) {
+        signal_process(pid, signal);
+        signal_process(pid, SIGCONT);
+    }
+    for name in inside(group).filter(|_| depth < CGROUP_DEPTH_MAX) {
+        if let Ok(inside) = rustix::fs::openat(group, &name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
+            signal_all(inside.as_fd(), signal, depth + 1);
+        }
+    }
+}
+
 /// Removes a group with those that its command made inside; `BUSY` while one of them has processes.
-fn remove(parent: BorrowedFd<'_>, name: &Path, depth: u32) -> rustix::io::Result<()> {
+fn remove(parent: BorrowedFd<'_>, name: &CStr, depth: u32) -> rustix::io::Result<()> {
     match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
         Err(Errno::BUSY | Errno::NOTEMPTY) if depth < CGROUP_DEPTH_MAX => {}
         result => return result,
     }
     let directory = rustix::fs::openat(parent, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
-    let mut entries = Dir::read_from(&directory)?;
-    while let Some(Ok(entry)) = entries.read() {
-        let name = Path::new(std::ffi::OsStr::from_bytes(entry.file_name().to_bytes()));
-        if entry.file_type().is_dir() && name != Path::new(".") && name != Path::new("..") {
-            remove(directory.as_fd(), name, depth + 1)?;
-        }
+    for name in inside(directory.as_fd()) {
+        remove(directory.as_fd(), &name, depth + 1)?;
     }
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
-use std::os::unix::ffi::OsStrExt;
+/// Names of the groups inside one.
+fn inside(group: BorrowedFd<'_>) -> impl Iterator<Item = CString> {
+    let entries = Dir::read_from(group).into_iter().flatten().filter_map(Result::ok);
+    let directories = entries.filter(|entry| entry.file_type().is_dir());
+    directories.map(|entry| entry.file_name().to_owned()).filter(|name| *name != *c"." && *name != *c"..")
+}

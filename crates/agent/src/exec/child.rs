@@ -322,6 +322,12 @@ pub(crate) fn signal_group(group: Pid, signal: u8) {
     unsafe { libc::kill(-group.as_raw_nonzero().get(), c_int::from(signal)) };
 }
 
+/// Sends a signal to one process; one that is gone needs none.
+pub(crate) fn signal_process(pid: Pid, signal: u8) {
+    // SAFETY: no memory is involved.
+    unsafe { libc::kill(pid.as_raw_nonzero().get(), c_int::from(signal)) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,33 +1,35 @@
-//! Starts commands and sees them through.
+//! Starts processes: the one place where they are born.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pyro_proto::agent::{Event, Exec, Failure, FailureKind, Reply};
 use pyro_proto::limits::DATA_BYTES_MAX;
-use pyro_proto::{Channel, Frame, Kind, StreamId, encode};
+use pyro_proto::{Frame, Kind, StreamId, encode};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::process::Pid;
+use tokio::sync::oneshot;
 
 use super::account::{Account, AccountFiles};
 use super::cgroup::{Cgroup, Cgroups};
 use super::child::{BirthError, Cradle, Step};
+use super::foreground::Foreground;
 use super::halt::Halt;
+use super::outcome::End;
 use super::plan::{Plan, text};
 use super::reaper::Reaper;
 use super::running::Running;
 use super::stdio::{self, ChildStdio, Stdio, StdioError};
+use super::tree::Tree;
 use crate::console::warn;
 use crate::failure::{errno_text, failure, system};
 use crate::lane::LaneSender;
 use crate::limits::ACCOUNTS_BYTES_MAX;
 use crate::mailbox::Mailbox;
 use crate::small_file::read_at;
-use crate::workspace::Workspace;
 
 /// What all commands share.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub(crate) struct Engine {
     pub(crate) reaper: Reaper,
     pub(crate) cgroups: RefCell<Cgroups>,
     pub(super) halt: Halt,
+    pub(super) foreground: Foreground,
     cradle: RefCell<Cradle>,
     /// Room for one read.
     pub(crate) buffer: RefCell<Box<[u8]>>,
@@ -77,32 +80,11 @@ impl Engine {
             reaper,
             cgroups: RefCell::new(cgroups),
             halt: Halt::default(),
+            foreground: Foreground::default(),
             cradle: RefCell::default(),
             buffer: RefCell::new(vec![0; DATA_BYTES_MAX].into_boxed_slice()),
             is_root: rustix::process::geteuid().is_root(),
         }
-    }
-
-    /// Runs a command to its end: started, streamed, drained, replied. What is left of it is cleared away
-    /// only when the reply is on its way. In a workspace that is kept, the reply waits for the disk.
-    pub(crate) async fn run(&self, exec: &Exec, io: &CallIo, workspace: &Arc<Workspace>) {
-        self.halt.is_over().await;
-        match self.start(exec) {
-            Ok(mut running) => {
-                if exec.terminal.is_some() && !exec.stdin {
-                    // A terminal that nobody will type on: its reader is told so instead of waiting for ever.
-                    let _ = io.mailbox.put_eof(Channel::Stdin);
-                }
-                let exited = running.see_through(io, exec.timeout_ms.map(Duration::from_millis)).await;
-                io.bulk.send(Frame::eof(io.stream, Channel::Stdout)).await;
-                io.bulk.send(Frame::eof(io.stream, Channel::Stderr)).await;
-                let settled = workspace.settle().await;
-                io.reply(&settled.map_or_else(Reply::Failed, |()| Reply::Exited(exited))).await;
-                tokio::task::yield_now().await;
-            }
-            Err(failure) => io.reply(&Reply::Failed(failure)).await,
-        }
-        self.prepare_next();
     }
 
     /// Takes note of processes that ended.
@@ -119,22 +101,42 @@ impl Engine {
         }
     }
 
-    fn start(&self, exec: &Exec) -> Result<Running<'_>, Failure> {
+    /// Starts a command that has streams of its own; gives our side of them.
+    pub(super) fn start_streamed(&self, exec: &Exec) -> Result<(Running<'_>, Stdio), Failure> {
         let born = Instant::now();
         let account = self.account(exec)?;
         let plan = Plan::new(exec, &account)?;
         let (stdio, child) = self.streams(exec, &account).map_err(|error| system(error.what, error.errno))?;
+        let master = stdio.is_terminal.then(|| Rc::clone(&stdio.stdout));
+        let (tree, end) = self.launch(&plan, &child, &account)?;
+        Ok((Running::new(tree, end, master, born), stdio))
+    }
+
+    /// Starts a command on streams that are there.
+    pub(super) fn start(&self, exec: &Exec, child: &ChildStdio) -> Result<Running<'_>, Failure> {
+        let born = Instant::now();
+        let account = self.account(exec)?;
+        let plan = Plan::new(exec, &account)?;
+        let (tree, end) = self.launch(&plan, child, &account)?;
+        Ok(Running::new(tree, end, None, born))
+    }
+
+    fn launch(
+        &self,
+        plan: &Plan,
+        child: &ChildStdio,
+        account: &Account,
+    ) -> Result<(Tree<'_>, oneshot::Receiver<End>), Failure> {
         let cgroup = self
             .cgroups
             .borrow_mut()
             .take()
             .map_err(|errno| system("no control group can be made", errno))?;
-        let pid = self.bear(&plan, &child, &account, cgroup.as_ref());
-        match pid {
-            Ok(pid) => Ok(Running::new(self, pid, stdio, cgroup, born)),
+        match self.bear(plan, child, account, cgroup.as_ref()) {
+            Ok(pid) => Ok((Tree::new(self, pid, cgroup), self.reaper.enter(pid))),
             Err(error) => {
                 self.cgroups.borrow_mut().put_back(cgroup);
-                Err(explain(error, &plan))
+                Err(explain(error, plan))
             }
         }
     }

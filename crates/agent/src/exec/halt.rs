@@ -18,6 +18,11 @@ use crate::limits::{HALT_RECHECK_MS, HALT_WAIT_MS_MAX};
 pub(super) struct Halt(watch::Sender<bool>);
 
 impl Halt {
+    /// Whether they are.
+    pub(super) fn is_on(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Waits until they are not.
     pub(super) async fn is_over(&self) {
         // The sender is here: it cannot be gone.

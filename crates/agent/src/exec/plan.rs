@@ -30,12 +30,18 @@ pub(crate) struct Plan {
 impl Plan {
     /// Checks a request and fills in what it leaves open.
     pub(crate) fn new(exec: &Exec, account: &Account) -> Result<Plan, Failure> {
-        let program = exec.argv.first().ok_or_else(|| invalid("the command is empty"))?;
-        let argv = exec.argv.iter().map(|arg| c_string("an argument", arg)).collect::<Result<_, _>>()?;
+        let argv = match exec.argv.as_slice() {
+            [] if exec.terminal.is_some() => vec![c_string("the user's shell", base_name(&account.shell))?],
+            [] => return Err(invalid("the command is empty")),
+            argv => argv.iter().map(|arg| c_string("an argument", arg)).collect::<Result<_, _>>()?,
+        };
         let variables = environment(exec, account)?;
         let path =
             variables.iter().find(|(name, _)| name == b"PATH").map_or(PATH_DEFAULT, |(_, value)| value);
-        let candidates = candidates(program, path)?;
+        let candidates = match exec.argv.first() {
+            Some(program) => candidates(program, path)?,
+            None => shells(account)?,
+        };
         let environment = variables.iter().map(assignment).collect::<Result<_, _>>()?;
         let (directory, directory_is_default) = match &exec.directory {
             Some(directory) => (c_string("the working directory", directory)?, false),
@@ -95,6 +101,16 @@ fn candidates(program: &[u8], path: &[u8]) -> Result<Vec<CString>, Failure> {
         return Ok(vec![c_string("the program", program)?]);
     }
     path.split(|byte| *byte == b':').map(|directory| c_string("PATH", &join(directory, program))).collect()
+}
+
+/// The user's own shell, and what stands in for it in an image that lacks it.
+fn shells(account: &Account) -> Result<Vec<CString>, Failure> {
+    let own = c_string("the user's shell", &account.shell)?;
+    Ok(vec![own, c"/bin/bash".to_owned(), c"/bin/sh".to_owned()])
+}
+
+fn base_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
 /// An empty element of `PATH` is the working directory.
@@ -173,6 +189,19 @@ mod tests {
             plan(&request).unwrap().candidates.into_iter().map(CString::into_bytes).collect();
         assert_eq!(paths, [b"/a/x".to_vec(), b"/b/x".to_vec(), b"./x".to_vec(), b"c/x".to_vec()]);
         assert_eq!(plan(&exec(&[b"./x"])).unwrap().candidates, [c"./x".to_owned()]);
+    }
+
+    /// On a terminal, no command is the user's own shell, or one that is there.
+    #[test]
+    fn no_command_is_a_shell() {
+        let mut request = exec(&[]);
+        request.terminal = Some(Terminal { size: TerminalSize { rows: 1, columns: 1 }, term: String::new() });
+        let account =
+            Account { shell: b"/usr/bin/zsh".to_vec(), ..AccountFiles::default().account(None).unwrap() };
+        let plan = Plan::new(&request, &account).unwrap();
+        assert_eq!(plan.argv, [c"zsh".to_owned()]);
+        assert_eq!(plan.candidates[0].as_c_str(), c"/usr/bin/zsh");
+        assert!(plan.candidates.contains(&c"/bin/sh".to_owned()));
     }
 
     /// What execve cannot carry is refused with a reason, not cut.

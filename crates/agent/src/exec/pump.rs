@@ -9,6 +9,7 @@ use pyro_proto::{Channel, Frame, StreamId};
 use rustix::io::Errno;
 use tokio::sync::watch;
 
+use super::foreground::Way;
 use super::stdio::end_of_file;
 use crate::lane::LaneSender;
 use crate::limits::TERMINAL_DRAIN_BYTES_MAX;
@@ -28,6 +29,8 @@ pub(crate) struct Output<'a> {
     pub(crate) bulk: &'a LaneSender,
     /// Room for one read, shared by all outputs of the agent's one thread.
     pub(crate) buffer: &'a RefCell<Box<[u8]>>,
+    /// Makes way for those who go first.
+    pub(crate) way: Option<Way<'a>>,
 }
 
 /// The input of a command.
@@ -43,7 +46,7 @@ pub(crate) struct Input<'a> {
 impl Output<'_> {
     /// Sends what the command writes, until nobody can write any more, or the command has ended and all
     /// that was written by then is sent.
-    pub(crate) async fn pump(self, mut ended: Ended) {
+    pub(crate) async fn pump(mut self, mut ended: Ended) {
         let mut left = None;
         loop {
             if left.is_none() && *ended.borrow_and_update() {
@@ -63,6 +66,9 @@ impl Output<'_> {
                     self.mailbox.spend(self.channel, count);
                     left = left.map(|left| left.saturating_sub(count));
                     self.bulk.send(frame).await;
+                    if let Some(way) = &mut self.way {
+                        way.make(count).await;
+                    }
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) if left.is_none() => self.wait(self.readable(), &mut ended, left).await,

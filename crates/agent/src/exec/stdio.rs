@@ -31,6 +31,8 @@ pub(crate) struct Stdio {
     pub(crate) stderr: Option<Rc<Watched>>,
     /// Whether all of these are one terminal's master.
     pub(crate) is_terminal: bool,
+    /// The other side of it: while somebody has that open, a command that closes it has not hung up.
+    pub(crate) slave: Option<OwnedFd>,
 }
 
 /// Why streams could not be made.
@@ -61,8 +63,18 @@ pub(crate) fn pipes(stdin: bool) -> Result<(Stdio, ChildStdio), StdioError> {
         stdout: watched(stdout, Interest::READABLE)?,
         stderr: Some(watched(stderr, Interest::READABLE)?),
         is_terminal: false,
+        slave: None,
     };
     Ok((stdio, ChildStdio::Pipes([child_stdin, child_stdout, child_stderr])))
+}
+
+/// Nothing in, and nothing of what comes out.
+pub(crate) fn null() -> Result<ChildStdio, StdioError> {
+    let open = || {
+        rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+            .map_err(failed("/dev/null cannot be opened"))
+    };
+    Ok(ChildStdio::Pipes([open()?, open()?, open()?]))
 }
 
 /// A pseudo-terminal that belongs to `uid`.
@@ -79,7 +91,12 @@ pub(crate) fn terminal(terminal: &Terminal, uid: Option<u32>) -> Result<(Stdio, 
         rustix::fs::fchown(&slave, owner, None).map_err(failed("a pseudo-terminal cannot be handed over"))?;
     }
     let master = watched(master, Interest::READABLE | Interest::WRITABLE)?;
-    let stdio = Stdio { stdin: Some(Rc::clone(&master)), stdout: master, stderr: None, is_terminal: true };
+    let kept = slave.try_clone().map_err(|error| StdioError {
+        what: "a pseudo-terminal cannot be kept",
+        errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
+    })?;
+    let (stdin, slave_kept) = (Some(Rc::clone(&master)), Some(kept));
+    let stdio = Stdio { stdin, stdout: master, stderr: None, is_terminal: true, slave: slave_kept };
     Ok((stdio, ChildStdio::Terminal(slave)))
 }
 

@@ -7,8 +7,8 @@ use std::os::fd::AsRawFd;
 use pyro_proto::agent::{Failure, FailureKind, Prepare};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::time::{ClockId, Timespec, clock_settime};
 
+use super::clock::set_clock;
 use crate::failure::{failure, system};
 use crate::limits::HOSTNAME_BYTES_MAX;
 
@@ -78,11 +78,6 @@ pub(crate) fn check(prepare: &Prepare) -> Result<(), Failure> {
     }
 }
 
-/// Sets the guest's clock to the host's.
-pub(crate) fn set_clock(realtime_ns: u64) -> Result<(), Failure> {
-    set_realtime(realtime_ns).map_err(|errno| system("the clock cannot be set", errno))
-}
-
 fn is_hostname(name: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
     !name.is_empty() && name.len() <= HOSTNAME_BYTES_MAX && name.bytes().all(is_letter)
@@ -104,13 +99,6 @@ fn is_uuid(id: &str) -> bool {
 
 fn is_hex(byte: u8) -> bool {
     byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
-}
-
-fn set_realtime(realtime_ns: u64) -> rustix::io::Result<()> {
-    const NS: u64 = 1_000_000_000;
-    let seconds = i64::try_from(realtime_ns / NS).map_err(|_| Errno::INVAL)?;
-    let nanoseconds = i64::try_from(realtime_ns % NS).map_err(|_| Errno::INVAL)?;
-    clock_settime(ClockId::Realtime, Timespec { tv_sec: seconds, tv_nsec: nanoseconds })
 }
 
 /// Mixes fresh bytes in, credits them, and makes the kernel draw a new key at once: without the second step

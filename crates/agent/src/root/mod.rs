@@ -4,6 +4,7 @@
 
 mod assemble;
 mod boot_id;
+mod clock;
 mod disks;
 mod elf;
 mod furnish;
@@ -13,6 +14,7 @@ mod standing;
 mod warm;
 
 pub(crate) use assemble::{Warm, prepare, warm};
+pub(crate) use clock::{adjust_clock, read_clock, set_clock};
 pub(crate) use disks::{disk, mount_ext4};
-pub(crate) use identity::{Identity, check, set_clock};
+pub(crate) use identity::{Identity, check};
 pub(crate) use standing::Standing;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use pyro_proto::agent::{Outcome, Reply, Request};
+use pyro_proto::Kind;
+use pyro_proto::agent::{Input, Outcome, Reply, Request, Restart, Service};
 
 use super::*;
 use crate::tests::host::{Host, exec, plain, with_host_on};
@@ -117,6 +118,41 @@ fn commands_wait_for_a_frozen_disk() {
         host.greet(2).await;
         assert!(disk.scratch.is_thawed());
         assert!(disk.writer("a").wait().unwrap().success());
+    });
+}
+
+/// A service waits for a frozen disk like any command, and can be stopped meanwhile.
+#[test]
+fn services_wait_for_a_frozen_disk() {
+    if !in_namespace("scratch::tests::services_wait_for_a_frozen_disk") {
+        return;
+    }
+    let Some(disk) = Disk::new() else { return };
+    with_host_on(plain(), Some(Arc::clone(&disk.scratch)), async |host: &mut Host| {
+        host.greet(1).await;
+        let service = Service {
+            owns_address: false,
+            command: exec(&["sleep", "1000"]),
+            probe: None,
+            ready_timeout_ms: 1_000,
+            ready_interval_ms: 100,
+            restart: Restart::Always,
+        };
+        for is_stopped in [false, true] {
+            assert!(matches!(host.call(&Request::Freeze).await.reply, Reply::Frozen(_)));
+            let waiting = host.open(&Request::Serve(Box::new(service.clone()))).await;
+            assert_eq!(host.soon().await, None);
+            if is_stopped {
+                host.input(waiting, Input::Kill).await;
+                assert_eq!(host.finish(waiting, b"").await.failure().kind, FailureKind::Canceled);
+            }
+            assert_eq!(host.call(&Request::Thaw).await.reply, Reply::Thawed);
+            if !is_stopped {
+                assert_eq!(host.next(waiting).await.kind, Kind::Event);
+                host.input(waiting, Input::Kill).await;
+                assert_eq!(host.finish(waiting, b"").await.outcome(), Outcome::Signal(9));
+            }
+        }
     });
 }
 

@@ -193,8 +193,9 @@ fn a_new_host_hears_nothing_old() {
         let stream = host.open(&Request::Exec(shell(&script))).await;
         let mut taken = Taken::default();
         taken.take_some(host, stream, 100_000).await;
-        hold(host, stream, &mut taken).await;
+        // Not later: who is held starts nothing.
         until_there(&marker, 1).await;
+        hold(host, stream, &mut taken).await;
         assert!(!host.greet_with(Hello::new(2)).await);
         assert_eq!(host.soon().await, None);
         until_gone(&marker).await;

@@ -6,5 +6,6 @@ mod holds;
 pub(crate) mod host;
 pub(crate) mod namespace;
 mod protocol;
+mod services;
 mod streams;
 mod terminals;

@@ -7,8 +7,14 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Execute, Sizing};
 
+mod services;
+mod shells;
 mod snapshots;
 
+pub(crate) use services::{Service, ServiceLogs, ServiceOne, ServiceRestart, ServiceStart, ServiceStop};
+pub(crate) use shells::{
+    Shell, ShellClose, ShellOne, ShellOpen, ShellRead, ShellResize, ShellSignal, ShellWrite,
+};
 pub(crate) use snapshots::{Fork, Reset, Snapshot, SnapshotCreate, SnapshotDelete};
 
 #[derive(Debug, Subcommand)]
@@ -28,6 +34,12 @@ pub(crate) enum Workspace {
     Summary(Connected),
     /// Run a command in a workspace
     Exec(Exec),
+    /// Terminals that stay: open, read, write, sit at them
+    #[command(subcommand)]
+    Shell(Shell),
+    /// Programs that are kept running: start, wait until they are ready, read their logs
+    #[command(subcommand)]
+    Service(Service),
     /// Bring host files into a workspace
     #[command(subcommand)]
     Sync(Sync),

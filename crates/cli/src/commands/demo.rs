@@ -61,7 +61,7 @@ async fn prove(pyro: &Pyro, arguments: &Demo) -> Result<Status, Failure> {
     let mut vm = pyro
         .launch(request, |notice| match notice {
             Notice::MakingTemplate => made_template = true,
-            Notice::Seeding => {}
+            Notice::Seeding | Notice::ServiceFailed { .. } => {}
             Notice::Starting { .. } => {
                 let how =
                     if made_template { "booted once and saved as a template" } else { "template is ready" };
@@ -115,7 +115,7 @@ async fn shell(vm: &mut Vm, line: &str) -> Result<String, Failure> {
     loop {
         match execution.next().await? {
             Output::Stdout(bytes) | Output::Stderr(bytes) => text.extend(bytes),
-            Output::Cut { .. } | Output::Room => {}
+            Output::Cut { .. } | Output::Room | Output::Left => {}
             Output::Exited(exited) if exited.outcome == pyro::Outcome::Code(0) => break,
             Output::Exited(exited) => {
                 return Err(Failure::new(Code::System, format!("`{line}` failed in the guest"))

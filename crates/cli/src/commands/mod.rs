@@ -28,6 +28,7 @@ pub(crate) fn dispatch(arguments: Vec<OsString>) -> ExitCode {
     // Supervisors outlive the command: a lock or a pipe of the caller's must not live on in them. A kernel that
     // cannot do it starts no VM either.
     let _ = pyro::keep_descriptors();
+    terminal::restore_on_panic();
     let parsed = match Arguments::try_parse_from(&arguments) {
         Ok(parsed) => parsed,
         Err(error) => return refuse(&error, &arguments).into(),

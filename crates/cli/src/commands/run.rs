@@ -60,7 +60,7 @@ async fn launch(pyro: &Pyro, request: LaunchRequest, json: bool) -> Result<Vm, F
                 bar.finish_and_clear();
                 marker(json, || format!("[run] phase=start vm_id={vm_id}"));
             }
-            Notice::Seeding => {}
+            Notice::Seeding | Notice::ServiceFailed { .. } => {}
         })
         .await;
     bar.finish_and_clear();
@@ -97,6 +97,7 @@ async fn finish(vm: Vm, ended: Ended, duration: Duration, arguments: &Run) -> Re
         Ended::Command(exited, captured) => (exited, captured),
         Ended::Signal(signal) => return Ok(Status::signal(signal)),
         Ended::ReaderLeft => return Ok(Status::BROKEN_PIPE),
+        Ended::Left => return Ok(Status::SUCCESS),
         Ended::Failed(failure) => return Err(failure),
     };
     let status = Status::of_command(&exited);

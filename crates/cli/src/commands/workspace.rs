@@ -16,6 +16,8 @@ mod patch;
 mod power;
 mod push;
 mod reset;
+mod service;
+mod shell;
 mod snapshot;
 mod status;
 mod summary;
@@ -32,6 +34,7 @@ use crate::commands::env;
 use crate::exit::Status;
 use crate::interrupt::unless_interrupted;
 use crate::terminal;
+use crate::untrusted::printable;
 
 pub(crate) async fn run(pyro: &Pyro, arguments: Workspace) -> Result<Status, Failure> {
     match arguments {
@@ -42,6 +45,8 @@ pub(crate) async fn run(pyro: &Pyro, arguments: Workspace) -> Result<Status, Fai
         Workspace::Logs(arguments) => logs::run(pyro, &arguments).await,
         Workspace::Summary(arguments) => unless_interrupted(summary::run(pyro, &arguments)).await,
         Workspace::Exec(arguments) => exec::run(pyro, arguments).await,
+        Workspace::Shell(arguments) => shell::run(pyro, arguments).await,
+        Workspace::Service(arguments) => service::run(pyro, arguments).await,
         Workspace::Sync(Sync::Push(arguments)) => unless_interrupted(push::run(pyro, &arguments)).await,
         Workspace::Diff(arguments) => unless_interrupted(diff::run(pyro, &arguments)).await,
         Workspace::Apply(arguments) => unless_interrupted(apply::run(pyro, &arguments)).await,
@@ -85,6 +90,8 @@ pub(crate) fn wants_json(arguments: &Workspace) -> bool {
         Workspace::Logs(arguments) => arguments.one.json,
         Workspace::Summary(arguments) => arguments.one.json,
         Workspace::Exec(arguments) => arguments.connected.one.json,
+        Workspace::Shell(arguments) => shell::wants_json(arguments),
+        Workspace::Service(arguments) => service::wants_json(arguments),
         Workspace::Sync(Sync::Push(arguments)) => arguments.json,
         Workspace::Diff(arguments) => arguments.connected.one.json,
         Workspace::Apply(arguments) => arguments.connected.one.json,
@@ -143,6 +150,11 @@ fn tell_starts<'a>(
             let id = pyro.workspace_id(workspace).unwrap_or_default();
             bar.suspend(|| terminal::note(&format!("[workspace-start] workspace_id={id}")));
         }
+        Notice::ServiceFailed { name, failure } => bar.suspend(|| {
+            let id = pyro.workspace_id(workspace).unwrap_or_default();
+            terminal::note(&format!("[workspace-start] workspace_id={id} service={name} state=failed"));
+            terminal::note(&format!("warning: {}", printable(failure.to_string().as_bytes())));
+        }),
         Notice::Starting { .. } | Notice::Seeding => {}
     }
 }

@@ -47,8 +47,8 @@ impl From<pyro_store::ResolveError> for Failure {
 impl From<pyro_store::RecordError> for Failure {
     fn from(error: pyro_store::RecordError) -> Self {
         use pyro_store::RecordError::{
-            Gone, LayerUnknown, LayerWritten, LayersTooMany, NameTaken, SnapshotReserved, SnapshotTaken,
-            SnapshotUnknown, SnapshotsTooMany, Store,
+            Gone, LayerUnknown, LayerWritten, LayersTooMany, NameTaken, ServiceTooLong, ServicesTooMany,
+            SnapshotReserved, SnapshotTaken, SnapshotUnknown, SnapshotsTooMany, Store,
         };
         let text = error.to_string();
         match error {
@@ -63,9 +63,26 @@ impl From<pyro_store::RecordError> for Failure {
             SnapshotsTooMany | LayersTooMany(_) => {
                 Failure::new(Code::LayersTooMany, text).fix(remedies::LAYERS_TOO_MANY)
             }
+            ServiceTooLong => {
+                Failure::new(Code::InvalidArgument, text).fix("put them into a file of the workspace")
+            }
+            ServicesTooMany => Failure::new(Code::InvalidArgument, text)
+                .fix("start it under the name of one that is not needed any more"),
             LayerUnknown(_) | LayerWritten(_) => {
                 Failure::new(Code::LayerDamaged, text).fix(remedies::LAYER_DAMAGED)
             }
+            Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<pyro_store::ShellError> for Failure {
+    fn from(error: pyro_store::ShellError) -> Self {
+        use pyro_store::ShellError::{Ambiguous, Store, Unknown};
+        let text = error.to_string();
+        match error {
+            Unknown(_) => Failure::new(Code::ShellUnknown, text).fix(remedies::SHELL_UNKNOWN),
+            Ambiguous(_) => Failure::new(Code::ShellUnknown, text).fix("give more of the id"),
             Store(error) => error.into(),
         }
     }

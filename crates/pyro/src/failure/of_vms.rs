@@ -34,6 +34,11 @@ impl From<shim::Failure> for Failure {
             From::CommandUnknown => {
                 (Code::CommandUnknown, Some("see `pyro workspace logs` for the numbers there are"))
             }
+            From::ShellUnknown => (Code::ShellUnknown, Some(remedies::SHELL_UNKNOWN)),
+            From::ShellEnded => (Code::ShellEnded, Some(remedies::SHELL_ENDED)),
+            From::ServiceUnknown => (Code::ServiceUnknown, Some(remedies::SERVICE_UNKNOWN)),
+            From::ServiceTaken => (Code::ServiceExists, Some(remedies::SERVICE_EXISTS)),
+            From::ServiceStopped => (Code::ServiceStopped, Some(remedies::SERVICE_STOPPED)),
             From::SnapshotTaken => (Code::SnapshotTaken, Some(remedies::SNAPSHOT_TAKEN)),
             From::SnapshotUnknown => (Code::SnapshotUnknown, Some(remedies::SNAPSHOT_UNKNOWN)),
             From::LayerDamaged => (Code::LayerDamaged, Some(remedies::LAYER_DAMAGED)),
@@ -76,6 +81,7 @@ impl From<agent::Failure> for Failure {
                 Code::TypeConflict,
                 Some("remove what is there first, or choose another path; nothing was changed"),
             ),
+            From::NotReady | From::EndedEarly => (Code::ServiceFailed, Some(remedies::SERVICE_FAILED)),
             From::Changed => (Code::ChangedMeanwhile, Some("nothing was changed; run the command again")),
             From::Canceled => {
                 (Code::Interrupted, Some("nothing was changed; run the command again when you like"))
@@ -115,6 +121,11 @@ mod tests {
             From::WorkspaceGone,
             From::WorkspaceHeld,
             From::CommandUnknown,
+            From::ShellUnknown,
+            From::ShellEnded,
+            From::ServiceUnknown,
+            From::ServiceTaken,
+            From::ServiceStopped,
             From::SnapshotTaken,
             From::SnapshotUnknown,
             From::LayerDamaged,
@@ -134,6 +145,8 @@ mod tests {
             Kind::UserUnknown,
             Kind::InvalidArgument,
             Kind::NoSpace,
+            Kind::NotReady,
+            Kind::EndedEarly,
             Kind::DiskMissing,
             Kind::ArchiveDamaged,
             Kind::PathOutside,

@@ -19,3 +19,22 @@ pub(crate) const MEMORY_UNUSABLE: &str =
 
 /// Somebody else has the workspace.
 pub(crate) const HELD: &str = "run the command again in a moment; if it stays so, its VM runs under another PYRO_RUNTIME_DIR or XDG_RUNTIME_DIR";
+
+/// There is no such shell.
+pub(crate) const SHELL_UNKNOWN: &str = "see `pyro workspace shell list` for those there are";
+
+/// A shell does not run any more.
+pub(crate) const SHELL_ENDED: &str = "read what it printed with `pyro workspace shell read`, and open another one with `pyro workspace shell open`";
+
+/// There is no such service.
+pub(crate) const SERVICE_UNKNOWN: &str = "see `pyro workspace service list` for those there are";
+
+/// A service of this name runs.
+pub(crate) const SERVICE_EXISTS: &str =
+    "choose another name, or stop that one first with `pyro workspace service stop`";
+
+/// A service does not run.
+pub(crate) const SERVICE_STOPPED: &str = "start it with `pyro workspace service start` or `restart`";
+
+/// A service did not become ready.
+pub(crate) const SERVICE_FAILED: &str = "read what it wrote with `pyro workspace service logs`, and give a slow one longer with --ready-timeout-seconds";

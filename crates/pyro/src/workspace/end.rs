@@ -45,6 +45,9 @@ impl Pyro {
             return Ok(Stopped::Ended);
         }
         self.store.set_paused(id, None)?;
+        // What ran in it goes with its memory.
+        self.store.lose_shells(id)?;
+        self.store.lose_services(id)?;
         self.store.collect_layers(&self.config.directories)?;
         Ok(Stopped::MemoryDropped)
     }

@@ -32,7 +32,8 @@ pub enum Starting {
 }
 
 impl Pyro {
-    /// Connects to a workspace, and starts it first where it does not run.
+    /// Connects to a workspace, and starts it first where it does not run. Services that come back with it are ready then,
+    /// or told of.
     pub async fn open_workspace(
         &self,
         reference: &str,
@@ -40,14 +41,20 @@ impl Pyro {
         mut on_notice: impl FnMut(Notice<'_>),
     ) -> Result<Workspace, Failure> {
         let record = self.find_workspace(reference)?;
-        if let Some(workspace) = self.connect(&record).await? {
-            return Ok(workspace);
-        }
-        if starting == Starting::Never {
+        let mut workspace = match self.connect(&record).await? {
+            Some(workspace) => workspace,
             // It may have been paused a moment ago.
-            return Err(not_running(&self.find_workspace(reference)?, "leave out --no-start"));
+            None if starting == Starting::Never => {
+                return Err(not_running(&self.find_workspace(reference)?, "leave out --no-start"));
+            }
+            None => self.start_workspace(reference, &mut on_notice).await?,
+        };
+        if std::mem::take(&mut workspace.services_pending) {
+            for (name, failure) in workspace.await_services().await? {
+                on_notice(Notice::ServiceFailed { name: &name, failure: &failure });
+            }
         }
-        self.start_workspace(reference, &mut on_notice).await
+        Ok(workspace)
     }
 
     /// The environment that a start of this workspace needs and that is not installed.
@@ -75,6 +82,7 @@ impl Pyro {
                 connection,
                 accelerator: status.accelerator,
                 execution_mode: status.execution_mode,
+                services_pending: status.services_pending,
                 timings: Vec::new(),
             })),
             Ok(shim::Reply::Failed(_)) | Err(_) => Ok(None),
@@ -202,6 +210,7 @@ impl Workspace {
             connection,
             accelerator: guest.accelerator(),
             execution_mode: started.execution_mode,
+            services_pending: true,
             timings,
         }
     }

@@ -12,6 +12,7 @@ use super::{Driver, Fault, refused};
 use crate::call::{Call, Owner};
 use crate::client::event;
 use crate::failure::failure;
+use crate::followers::Followed;
 use crate::limits::{EXEC_GRACE_SECONDS, EXEC_SECONDS_MAX};
 
 impl<V: Vm> Driver<V> {
@@ -56,7 +57,7 @@ impl<V: Vm> Driver<V> {
         let mut followed = Ok(());
         if let (Some(sequence), Some(session)) = (sequence, &mut self.session) {
             let ended = session.recorder.end(sequence, &answer);
-            let frames = self.followers.finish(sequence, &ended);
+            let frames = self.followers.finish(Followed::Command(sequence), &ended);
             followed = self.to_clients(frames);
         }
         let Some((client, stream)) = owner else { return followed };
@@ -77,11 +78,7 @@ impl<V: Vm> Driver<V> {
             );
         };
         match session.recorder.source(sequence) {
-            Ok(Some(source)) => {
-                self.lifetime.used(Instant::now());
-                let frames = self.followers.join(owner, sequence, source);
-                self.to_clients(frames)
-            }
+            Ok(Some(source)) => self.join(owner, Followed::Command(sequence), Some(source)),
             Ok(None) => {
                 let unknown = format!("there is no command {sequence}");
                 self.answer(id, stream, &Reply::Failed(failure(FailureCode::CommandUnknown, unknown)))

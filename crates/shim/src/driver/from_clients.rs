@@ -1,12 +1,12 @@
 //! Frames of clients: requests, and what belongs to calls that are open.
 
-use pyro_proto::shim::{Reply, Request};
+use pyro_proto::shim::{Reply, Request, Subject};
 use pyro_proto::window::WindowError;
 use pyro_proto::{Channel, Frame, Kind, StreamId, agent, decode};
 use pyro_vmm::Vm;
 use tokio::time::Instant;
 
-use super::{Driver, Fault, refused};
+use super::{Driver, Fault, Session, refused};
 use crate::call::{ClientId, Owner, Work};
 use crate::client::ClientEvent;
 use crate::limits::{CALLS_OPEN_MAX, CLIENTS_MAX};
@@ -36,6 +36,9 @@ impl<V: Vm> Driver<V> {
             return Err(Fault::Client(id));
         }
         let request = decode::<Request>(&frame.payload).map_err(|_| Fault::Client(id))?;
+        if self.ending.is_some() {
+            return self.open_too_late(owner, &request).map(|()| None);
+        }
         let is_call = !matches!(request, Request::Stop { .. } | Request::Status | Request::SetTtl(_));
         if is_call && self.open_count() >= CALLS_OPEN_MAX {
             return self
@@ -53,10 +56,40 @@ impl<V: Vm> Driver<V> {
             Request::Start(_) => self.answer(id, stream, &refused("this VM is already started")),
             Request::Exec(exec) => self.open_exec(owner, exec),
             Request::Transfer(transfer) => self.open_transfer(owner, transfer),
-            Request::Follow { sequence } => self.follow(owner, sequence),
+            Request::Follow { subject: Subject::Command(sequence), .. } => self.follow(owner, sequence),
+            Request::Follow { subject: Subject::Shell(shell), from } => {
+                self.follow_shell(owner, &shell, from)
+            }
+            Request::Follow { subject: Subject::Service(name), from } => {
+                self.follow_service(owner, &name, from)
+            }
+            Request::OpenShell(command) => self.open_shell(owner, command),
+            Request::Shell { id: shell, order } => self.order_shell(owner, &shell, order),
+            Request::Attach { id: shell, from } => self.attach(owner, &shell, from),
+            Request::StartService { name, service } => self.open_service(owner, &name, *service),
+            Request::StopService { name, grace_ms } => self.stop_service(owner, &name, grace_ms),
+            Request::RestartService { name, grace_ms } => self.restart_service(owner, &name, grace_ms),
+            Request::AwaitServices => self.await_services(owner),
             Request::SetTtl(seconds) => self.set_ttl(owner, seconds),
         }
         .map(|()| None)
+    }
+
+    /// The VM is about to end. Who asks whether it is well hears its connection end with it: a command that came now
+    /// would end as well.
+    fn open_too_late(&mut self, owner: Owner, request: &Request) -> Result<(), Fault> {
+        let Some(ending) = &mut self.ending else { return Ok(()) };
+        if *request == (Request::Stop { discard: true }) {
+            self.discards = true;
+            ending.deadline = Instant::now();
+        }
+        match request {
+            Request::Stop { .. } | Request::Status if ending.asking.len() < CALLS_OPEN_MAX => {
+                ending.asking.push(owner);
+                Ok(())
+            }
+            _ => self.answer(owner.0, owner.1, &Reply::Failed(super::stopped())),
+        }
     }
 
     fn set_ttl(&mut self, (id, stream): Owner, seconds: Option<u64>) -> Result<(), Fault> {
@@ -70,7 +103,9 @@ impl<V: Vm> Driver<V> {
     fn has(&self, owner: Owner) -> bool {
         let waits = || self.transfers.waiting().any(|waiting| waiting.owner() == Some(owner));
         let is_captured = || self.capture.as_ref().is_some_and(|capture| capture.has(owner));
-        self.calls.has(owner) || self.followers.has(owner) || waits() || is_captured()
+        let of_session = |session: &Session| session.shells.has(owner) || session.services.has(owner);
+        let is_sessions = || self.session.as_ref().is_some_and(of_session);
+        self.calls.has(owner) || self.followers.has(owner) || waits() || is_captured() || is_sessions()
     }
 
     /// Everything of a call that its client sends after it has opened it.
@@ -125,6 +160,9 @@ impl<V: Vm> Driver<V> {
     }
 
     fn on_follower(&mut self, owner: Owner, frame: &Frame) -> Result<(), Fault> {
+        if self.on_attached(owner, frame)? {
+            return Ok(());
+        }
         let id: ClientId = owner.0;
         let (channel, bytes) = match frame.kind {
             Kind::Credit => frame.as_credit().map_err(|_| Fault::Client(id))?,

@@ -9,6 +9,7 @@ use super::{Driver, Fault};
 use crate::call::{Owner, Work};
 use crate::client::event;
 use crate::failure::link_failed;
+use crate::followers::Followed;
 use crate::link::LinkError;
 
 impl<V: Vm> Driver<V> {
@@ -44,6 +45,7 @@ impl<V: Vm> Driver<V> {
                 }
                 call.grant_input(bytes).map_err(guest_broke)?;
                 match owner {
+                    _ if let Work::Shell(key) = work => self.type_on(key),
                     Some((client, stream)) => self.to_client(client, Frame { stream, ..frame }),
                     None => Ok(()),
                 }
@@ -61,15 +63,14 @@ impl<V: Vm> Driver<V> {
     fn on_output(&mut self, work: Work, owner: Option<Owner>, frame: Frame) -> Result<(), Fault> {
         let (agent_stream, bytes) = (frame.stream, frame.payload.len().saturating_sub(1));
         let (channel, content) = frame.as_data().map_err(guest_broke)?;
-        let mut fed = Ok(());
-        if let Work::Exec { sequence: Some(sequence), .. } = work
-            && let Some(session) = &mut self.session
-        {
-            session.recorder.append(sequence, channel, content);
-            let frames = self.followers.feed(sequence);
-            fed = self.to_clients(frames);
-        }
-        let is_swallowed = owner.is_none() || is_detached(work);
+        let fed = match self.keep(work, channel, content) {
+            Some(followed) => {
+                let frames = self.followers.feed(followed);
+                self.to_clients(frames)
+            }
+            None => Ok(()),
+        };
+        let is_swallowed = owner.is_none() || is_kept_only(work);
         let relayed = self.relay_output(work, owner, frame);
         if is_swallowed {
             self.swallow(agent_stream, channel, bytes)?;
@@ -77,10 +78,33 @@ impl<V: Vm> Driver<V> {
         fed.and(relayed)
     }
 
-    /// What a detached command writes is for the history alone.
+    /// Keeps what a process of the workspace has written; gives whose output that was.
+    fn keep(&mut self, work: Work, channel: Channel, content: &[u8]) -> Option<Followed> {
+        let session = self.session.as_mut()?;
+        match work {
+            Work::Exec { sequence: Some(sequence), .. } => {
+                session.recorder.append(sequence, channel, content);
+                Some(Followed::Command(sequence))
+            }
+            Work::Shell(key) => {
+                session.shells.append(key, content);
+                self.lifetime.used(Instant::now());
+                Some(Followed::Shell(key))
+            }
+            Work::Service(key) => {
+                session.services.append(key, channel, content);
+                Some(Followed::Service(key))
+            }
+            Work::Exec { sequence: None, .. } | Work::Transfer(_) | Work::Internal(_) => None,
+        }
+    }
+
+    /// What a detached command, a shell or a service writes is kept, and followed from there.
     fn relay_output(&mut self, work: Work, owner: Option<Owner>, frame: Frame) -> Result<(), Fault> {
         match owner {
-            Some((client, stream)) if !is_detached(work) => self.to_client(client, Frame { stream, ..frame }),
+            Some((client, stream)) if !is_kept_only(work) => {
+                self.to_client(client, Frame { stream, ..frame })
+            }
             _ => Ok(()),
         }
     }
@@ -109,6 +133,8 @@ impl<V: Vm> Driver<V> {
                 }
             }
             (Work::Exec { .. }, agent::Event::Started { .. }) => Ok(()),
+            (Work::Shell(key), agent::Event::Started { .. }) => self.shell_started(agent_stream, key),
+            (Work::Service(key), news) => self.on_service_news(key, news),
             (Work::Transfer(_), agent::Event::Progress { done, total }) => {
                 let Some((client, stream)) = owner else { return Ok(()) };
                 match event(stream, &shim::Event::Progress { done, total }) {
@@ -116,9 +142,9 @@ impl<V: Vm> Driver<V> {
                     None => Ok(()),
                 }
             }
-            (Work::Exec { .. }, agent::Event::Progress { .. })
-            | (Work::Transfer(_), agent::Event::Started { .. })
-            | (Work::Internal(_), _) => Err(out_of_turn(Kind::Event)),
+            (Work::Exec { .. } | Work::Shell(_) | Work::Transfer(_) | Work::Internal(_), _) => {
+                Err(out_of_turn(Kind::Event))
+            }
         }
     }
 
@@ -128,20 +154,24 @@ impl<V: Vm> Driver<V> {
         if !matches!(answer, agent::Reply::Failed(_)) {
             call.check_ended().map_err(guest_broke)?;
         }
-        match call.work {
-            Work::Exec { sequence, .. } => match answer {
-                agent::Reply::Exited(exited) => self.end_exec(frame.stream, sequence, Ok(exited)),
-                agent::Reply::Failed(error) => self.end_exec(frame.stream, sequence, Err(error)),
-                _ => Err(out_of_turn(Kind::Reply)),
-            },
+        let work = call.work;
+        let ended = |answer| match answer {
+            agent::Reply::Exited(exited) => Ok(Ok(exited)),
+            agent::Reply::Failed(error) => Ok(Err(error)),
+            _ => Err(out_of_turn(Kind::Reply)),
+        };
+        match work {
+            Work::Exec { sequence, .. } => self.end_exec(frame.stream, sequence, ended(answer)?),
+            Work::Shell(key) => self.end_shell(frame.stream, key, ended(answer)?),
+            Work::Service(key) => self.end_service(frame.stream, key, ended(answer)?),
             Work::Transfer(transfer) => self.end_transfer(frame.stream, transfer, answer),
             Work::Internal(internal) => self.end_internal(frame.stream, internal, answer),
         }
     }
 }
 
-fn is_detached(work: Work) -> bool {
-    matches!(work, Work::Exec { detached: true, .. })
+fn is_kept_only(work: Work) -> bool {
+    matches!(work, Work::Exec { detached: true, .. } | Work::Shell(_) | Work::Service(_))
 }
 
 /// `None`: the guest used a channel that is not its own.

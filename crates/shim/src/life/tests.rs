@@ -20,6 +20,8 @@ use super::*;
 mod captures;
 mod model;
 mod parked;
+mod services;
+mod shells;
 mod workspaces;
 
 /// One agent of a fake guest: honest until its script says otherwise.
@@ -199,6 +201,26 @@ impl Client {
             }
             before.push(frame);
         }
+    }
+
+    /// The replies on several streams, whichever comes first, and the bytes of standard output that come before the last
+    /// of them.
+    async fn replies<const COUNT: usize>(&mut self, streams: [u32; COUNT]) -> (Vec<u8>, [Reply; COUNT]) {
+        let (mut bytes, mut replies) = (Vec::new(), [const { None }; COUNT]);
+        while replies.iter().any(Option::is_none) {
+            let frame = self.frames.next().await.unwrap().expect("the shim left without a reply");
+            match (frame.kind, streams.iter().position(|stream| frame.stream == StreamId(*stream))) {
+                (Kind::Reply, Some(place)) => replies[place] = Some(decode(&frame.payload).unwrap()),
+                (Kind::Data, _) => bytes.extend_from_slice(frame.as_data().unwrap().1),
+                _ => {}
+            }
+        }
+        (bytes, replies.map(Option::unwrap))
+    }
+
+    /// Waits until the shim has closed its end.
+    async fn closed(&mut self) {
+        while let Ok(Some(_)) = self.frames.next().await {}
     }
 
     async fn started(&mut self) {

@@ -139,7 +139,7 @@ fn memories_follow() {
         }
         // Whoever comes next: one who looks for leftovers, or one who wants the workspace.
         match death {
-            1 => drop(yard.store.claim_workspace(&yard.directories, &id).unwrap()),
+            1 => drop(yard.claim(&id)),
             _ => drop(yard.reconcile()),
         }
         assert_eq!(fs::read(directory(&merged).join("ram")).unwrap(), b"memory", "{death}");
@@ -186,7 +186,7 @@ fn space_under_a_stopped_head_returns() {
     let pair = HeadPair { workspace: id.clone(), lower: c.clone(), head: head.clone() };
     assert_eq!(yard.store.mergeable_heads().unwrap(), std::slice::from_ref(&pair));
     assert!(yard.store.mergeable().unwrap().is_empty());
-    let claim = yard.store.claim_workspace(&yard.directories, &id).unwrap();
+    let claim = yard.claim(&id);
     assert!(yard.store.claim_workspace(&yard.directories, &id).is_err());
     let replaced =
         |merged: &LayerId| yard.store.replace_head(&yard.directories, &claim, &pair, merged).unwrap();

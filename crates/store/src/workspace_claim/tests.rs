@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::yard::{Yard, names, template_layer};
-use crate::{ExecOutcome, NewExec, NewVm, OutputStream, OutputWriter, ProcessIdentity, Reconciled, VmId};
+use crate::{
+    ExecOutcome, Keep, NewExec, NewVm, OutputStream, OutputWriter, ProcessIdentity, Reconciled, VmId,
+};
 
 fn exec() -> NewExec {
     NewExec { command: vec!["x".to_owned()], directory: String::new(), user: None, detached: false }
@@ -117,7 +119,10 @@ fn the_dead_let_go() {
     let (id, place) = (claim.id.clone(), claim.place.clone());
     yard.store.set_vm(&id, Some(&vm.id)).unwrap();
     let sequence = yard.store.begin_exec(&id, &exec()).unwrap();
-    OutputWriter::create(&place.output(sequence, OutputStream::Stdout)).unwrap().append(b"abc").unwrap();
+    OutputWriter::create(&place.output(sequence, OutputStream::Stdout), Keep::HeadAndTail)
+        .unwrap()
+        .append(b"abc")
+        .unwrap();
     assert_eq!(yard.reconcile(), Reconciled::default());
     assert!(yard.store.workspace(&id).unwrap().unwrap().vm_id.is_some());
     drop((vm_claim, claim));
@@ -179,7 +184,7 @@ fn no_disk_has_two_vmms() {
     let mut vmm = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
     claim.record_vmm(ProcessIdentity::of(vmm.id()).unwrap()).unwrap();
     drop(claim);
-    let claim = yard.store.claim_workspace(&yard.directories, &id).unwrap();
+    let claim = yard.claim(&id);
     assert!(!vmm.try_wait().unwrap().unwrap().success());
     assert!(!claim.place.vmm().exists());
     // Of another boot, or no process at all: nobody is harmed.
@@ -203,12 +208,12 @@ fn old_outputs_are_pruned() {
     }
     fs::write(place.history().join("notes"), b"x").unwrap();
     drop(claim);
-    drop(yard.store.claim_workspace(&yard.directories, &id).unwrap());
+    drop(yard.claim(&id));
     let left = fs::read_dir(place.history()).unwrap().count();
     assert!(place.output(6, OutputStream::Stderr).exists() && left == 2);
     // A death between a reset and the removal of the old history's outputs.
     yard.store.reset(&id, &yard.file(), &template_layer()).unwrap();
-    drop(yard.store.claim_workspace(&yard.directories, &id).unwrap());
+    drop(yard.claim(&id));
     assert_eq!(names(&place.history(), ""), ["notes"]);
 }
 
@@ -238,7 +243,7 @@ fn former_disks_are_adopted() {
         }
         if step < 3 {
             for _ in 0..2 {
-                drop(yard.store.claim_workspace(&yard.directories, &id).unwrap());
+                drop(yard.claim(&id));
                 assert_eq!(fs::read(yard.disk(&id)).unwrap(), b"former work");
                 assert!(!place.former_disk().exists());
                 assert_eq!(yard.store.chain(&layer).unwrap(), std::slice::from_ref(&layer));
@@ -280,4 +285,32 @@ fn removal_waits_for_nobody() {
     drop(making);
     yard.reconcile();
     assert!(yard.files().is_empty());
+}
+
+/// Outputs of shells and services go with their records alone, whatever their ids look like.
+#[test]
+fn outputs_of_shells_and_services_follow_their_records() {
+    let yard = Yard::new();
+    let claim = yard.ready();
+    let (id, place) = (claim.id.clone(), claim.place.clone());
+    let shell = |text: &str| crate::NewShell {
+        id: crate::ShellId::parse(text).unwrap(),
+        command: Vec::new(),
+        directory: String::new(),
+        user: None,
+        columns: 80,
+        rows: 24,
+    };
+    let (kept, other) = (shell("123456789012"), shell("000000000001"));
+    yard.store.begin_shell(&id, &kept).unwrap();
+    for shell in [&kept, &other] {
+        OutputWriter::create(&place.shell_output(&shell.id), Keep::Tail).unwrap();
+    }
+    let log = place.service_log(&crate::ServiceName::parse("web").unwrap());
+    crate::LogWriter::open(&log).unwrap();
+    drop(claim);
+    drop(yard.claim(&id));
+    assert!(place.shell_output(&kept.id).exists() && !place.shell_output(&other.id).exists());
+    assert!(!log.exists());
+    assert_eq!(yard.store.shell(&id, "1234").unwrap().end.unwrap().outcome, crate::ShellOutcome::Lost);
 }

@@ -69,7 +69,7 @@ async fn create(pyro: &Pyro, request: CreateRequest, arguments: &Create) -> Resu
             bar.set_message("first use of this shape: booting it once");
             bar.enable_steady_tick(terminal::TICK);
         }
-        Notice::Starting { .. } => {}
+        Notice::Starting { .. } | Notice::ServiceFailed { .. } => {}
         Notice::Seeding => terminal::begin_bytes(&bar, "seeding"),
     });
     let made = watch(made, &bar, &progress).await;

@@ -50,12 +50,13 @@ pub(super) async fn run(pyro: &Pyro, arguments: Exec) -> Result<Status, Failure>
         }
         Ended::Signal(signal) => Ok(Status::signal(signal)),
         Ended::ReaderLeft => Ok(Status::BROKEN_PIPE),
+        Ended::Left => Ok(Status::SUCCESS),
         Ended::Failed(failure) => Err(failure),
     }
 }
 
 /// Where the command runs: `/workspace`, a directory in it, or any other of the guest by its whole path.
-fn directory(cwd: Option<OsString>) -> OsString {
+pub(super) fn directory(cwd: Option<OsString>) -> OsString {
     match cwd {
         None => WORKSPACE.into(),
         Some(cwd) => std::path::Path::new(WORKSPACE).join(cwd).into_os_string(),

@@ -44,8 +44,7 @@ async fn follow(pyro: &Pyro, workspace: &str, sequence: u64) -> Result<Status, F
         .map_err(|error| Failure::new(pyro::Code::System, "signals cannot be handled").because(error))?;
     let mut opened = pyro.open_workspace(workspace, Starting::Never, |_| {}).await?;
     let mut execution = opened.follow(sequence)?;
-    let streams = Streams { stdin: false, resize: false, capture: false };
-    match pump(&mut execution, streams, &mut interrupts).await {
+    match pump(&mut execution, Streams::default(), &mut interrupts).await {
         Ended::Command(exited, _) => {
             drop(opened);
             let entry = pyro.history_entry(workspace, sequence)?;
@@ -54,6 +53,7 @@ async fn follow(pyro: &Pyro, workspace: &str, sequence: u64) -> Result<Status, F
         }
         Ended::Signal(signal) => Ok(Status::signal(signal)),
         Ended::ReaderLeft => Ok(Status::BROKEN_PIPE),
+        Ended::Left => Ok(Status::SUCCESS),
         Ended::Failed(failure) => Err(failure),
     }
 }

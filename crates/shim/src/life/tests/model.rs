@@ -44,6 +44,10 @@ enum Work {
     Flood(u64, SendWindow),
     /// A command that runs until it is killed.
     Sleep,
+    /// A shell that says what is typed, granting room as it does, until it is stopped. A deaf one takes nothing.
+    Shell { window: ReceiveWindow, out: SendWindow, is_deaf: bool },
+    /// A service.
+    Service,
 }
 
 /// What every guest of these tests still has to write.
@@ -126,6 +130,16 @@ impl Model {
                 tokio::time::sleep(self.log.patience / 2).await;
                 self.reply(stream, &Reply::ClockSet).await;
             }
+            Request::ReadClock => {
+                self.log.add("read clock");
+                tokio::time::sleep(self.log.patience / 2).await;
+                self.reply(stream, &Reply::Clock { realtime_ns: 7 }).await;
+            }
+            Request::AdjustClock { offset_ns } => {
+                assert!(offset_ns > 1_700_000_000_000_000_000, "{offset_ns}");
+                self.log.add("clock");
+                self.reply(stream, &Reply::ClockSet).await;
+            }
             Request::Sync => {
                 self.log.add("sync");
                 self.reply(stream, &Reply::Synced(WRITTEN)).await;
@@ -161,7 +175,9 @@ impl Model {
                 self.send(Frame::eof(stream, Channel::Stdout)).await;
                 self.reply(stream, &Reply::Changed(Tally { entries: 1, bytes: 7 })).await;
             }
+            Request::Exec(exec) if exec.terminal.is_some() => self.shell(stream, &exec.argv).await,
             Request::Exec(exec) => return self.run(stream, &exec.argv).await,
+            Request::Serve(service) => self.serve(stream, &service.command.argv).await,
             other => panic!("unexpected {other:?}"),
         }
         None
@@ -198,8 +214,82 @@ impl Model {
         None
     }
 
+    async fn shell(&mut self, stream: StreamId, argv: &[Vec<u8>]) {
+        let word = argv.first().map(|word| String::from_utf8_lossy(word).into_owned()).unwrap_or_default();
+        self.log.add(format!("shell {word}"));
+        if word == "missing" {
+            return self.fail(stream, FailureKind::CommandNotFound).await;
+        }
+        self.say(stream, Kind::Event, &Event::Started { pid: 8 }).await;
+        self.send(Frame::data(stream, Channel::Stdout, b"$ ")).await;
+        let out = SendWindow::default();
+        let is_deaf = word == "deaf";
+        self.work.insert(stream, Work::Shell { window: ReceiveWindow::default(), out, is_deaf });
+    }
+
+    async fn serve(&mut self, stream: StreamId, argv: &[Vec<u8>]) {
+        let word = String::from_utf8_lossy(&argv[0]).into_owned();
+        self.log.add(format!("serve {word}"));
+        self.say(stream, Kind::Event, &Event::Started { pid: 9 }).await;
+        self.send(Frame::data(stream, Channel::Stderr, b"hello\n")).await;
+        match word.as_str() {
+            "early" => {
+                return self.exit(stream, Outcome::Code(6)).await;
+            }
+            "slow" => {}
+            _ => self.say(stream, Kind::Event, &Event::Ready).await,
+        }
+        if word == "again" {
+            let ended = Exited { outcome: Outcome::Code(3), out_of_memory_kills: 0, duration_us: 1 };
+            let restarting = Event::Restarting { ended: Some(ended), delay_ms: 100 };
+            self.say(stream, Kind::Event, &restarting).await;
+            self.say(stream, Kind::Event, &Event::Started { pid: 10 }).await;
+            self.say(stream, Kind::Event, &Event::Ready).await;
+        }
+        self.work.insert(stream, Work::Service);
+    }
+
+    /// What is typed into a shell comes back; `exit` ends it.
+    async fn typed(&mut self, stream: StreamId, bytes: &[u8]) {
+        let Some(Work::Shell { window, out, is_deaf }) = self.work.get_mut(&stream) else { return };
+        window.receive(bytes.len()).unwrap();
+        if *is_deaf {
+            return;
+        }
+        out.spend(bytes.len());
+        let grant = window.consume(bytes.len());
+        self.send(Frame::data(stream, Channel::Stdout, bytes)).await;
+        if let Some(grant) = grant {
+            self.send(Frame::credit(stream, Channel::Stdin, grant)).await;
+        }
+        if bytes == b"exit\n" {
+            self.work.remove(&stream);
+            self.exit(stream, Outcome::Code(5)).await;
+        }
+    }
+
+    async fn on_input(&mut self, stream: StreamId, input: Input) {
+        match (self.work.get(&stream), input) {
+            (Some(Work::Shell { .. } | Work::Service), Input::Stop { signal, .. }) => {
+                self.log.add(format!("stop {signal}"));
+                self.work.remove(&stream);
+                self.exit(stream, Outcome::Signal(signal)).await;
+            }
+            (Some(Work::Shell { .. }), other) => self.log.add(format!("{other:?}")),
+            _ => {}
+        }
+    }
+
     async fn on_more(&mut self, frame: Frame) {
         let stream = frame.stream;
+        if matches!(self.work.get(&stream), Some(Work::Shell { .. } | Work::Service)) {
+            match frame.kind {
+                Kind::Data => self.typed(stream, frame.as_data().unwrap().1).await,
+                Kind::Input => self.on_input(stream, decode(&frame.payload).unwrap()).await,
+                _ => {}
+            }
+            return;
+        }
         let killed = frame.kind == Kind::Input && decode::<Input>(&frame.payload) == Ok(Input::Kill);
         match (self.work.get_mut(&stream), frame.kind) {
             (Some(Work::Incoming(_, bytes, window)), Kind::Data) => {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pyro_proto::agent::{Changes, FailureKind, Push, Tally};
-use pyro_proto::shim::{NewWorkspace, SeedSource, Transfer, Workspace, WorkspaceOrder};
+use pyro_proto::shim::{NewWorkspace, SeedSource, Subject, Transfer, Workspace, WorkspaceOrder};
 use pyro_store::limits::{HISTORY_HEAD_BYTES, HISTORY_TAIL_BYTES};
 use pyro_store::{ExecOutcome, WorkspaceId, WorkspaceRecord, WorkspaceState};
 
@@ -82,6 +82,10 @@ pub(super) fn command(words: &str, detach: bool) -> Request {
     exec.command.stdin = false;
     exec.detach = detach;
     Request::Exec(exec)
+}
+
+pub(super) fn follow(sequence: u64) -> Request {
+    Request::Follow { subject: Subject::Command(sequence), from: 0 }
 }
 
 pub(super) fn push() -> Request {
@@ -169,7 +173,7 @@ async fn a_seed_makes_the_workspace() {
         .run(vmm(&log), async |mut client| {
             client.started().await;
             assert_eq!(bench.record().unwrap().state, WorkspaceState::Creating);
-            for early in [command("echo x", false), push(), Request::Follow { sequence: 1 }] {
+            for early in [command("echo x", false), push(), follow(1)] {
                 assert_eq!(code_of(&client.call(5, &early).await), Some(FailureCode::Refused));
             }
             let mut other = bench.another().await;
@@ -283,7 +287,7 @@ async fn idle_vms_end() {
             client.started().await;
             assert_eq!(client.call(5, &command("sleep", true)).await, Reply::Detached);
             tokio::time::sleep(Duration::from_secs(1_000)).await;
-            client.open(6, &Request::Follow { sequence: 1 }).await;
+            client.open(6, &follow(1)).await;
             assert_eq!(client.call(7, &Request::SetTtl(Some(30))).await, Reply::TtlSet);
             tokio::time::sleep(Duration::from_secs(1_000)).await;
             assert!(matches!(client.call(8, &Request::Status).await, Reply::Status(_)));
@@ -324,7 +328,7 @@ async fn detached_commands_are_followed() {
             drop(client);
 
             let mut other = bench.another().await;
-            other.open(1, &Request::Follow { sequence: 1 }).await;
+            other.open(1, &follow(1)).await;
             let (mut bytes, mut cut) = (0, 0);
             let reply = loop {
                 let frame = other.frames.next().await.unwrap().unwrap();
@@ -346,9 +350,9 @@ async fn detached_commands_are_followed() {
             assert_eq!(exited(&reply), Some(Outcome::Code(0)));
             assert_eq!(bytes + cut, total);
             assert!(bytes >= HISTORY_HEAD_BYTES + HISTORY_TAIL_BYTES);
-            let refused = other.call(2, &Request::Follow { sequence: 2 }).await;
+            let refused = other.call(2, &follow(2)).await;
             assert!(matches!(refused, Reply::Refused(it) if it.kind == FailureKind::CommandNotFound));
-            let unknown = other.call(3, &Request::Follow { sequence: 9 }).await;
+            let unknown = other.call(3, &follow(9)).await;
             assert_eq!(code_of(&unknown), Some(FailureCode::CommandUnknown));
             other.stop().await;
         })
@@ -375,7 +379,7 @@ async fn the_end_of_a_vm_is_the_end_of_its_commands() {
                 client.open(5, &command("sleep", false)).await;
                 client.frames.next().await.unwrap().unwrap();
                 let mut other = bench.another().await;
-                other.open(1, &Request::Follow { sequence: 1 }).await;
+                other.open(1, &follow(1)).await;
                 assert!(matches!(other.call(2, &Request::Status).await, Reply::Status(_)));
                 other.open(3, &last).await;
                 assert_eq!(code_of(&client.reply(5).await.1), Some(code));
@@ -496,8 +500,7 @@ async fn other_vms_have_no_workspace() {
     Bench::new(None)
         .run(vmm, async |mut client| {
             client.started().await;
-            let senseless =
-                [push(), Request::Follow { sequence: 1 }, Request::SetTtl(None), command("echo x", true)];
+            let senseless = [push(), follow(1), Request::SetTtl(None), command("echo x", true)];
             for request in senseless {
                 assert_eq!(code_of(&client.call(5, &request).await), Some(FailureCode::Refused));
             }

@@ -1,0 +1,96 @@
+//! `pyro workspace shell read`
+
+use pyro::{Failure, Pyro, ReadRequest, ShellReading, ShellView};
+use serde_json::json;
+
+use crate::arguments::workspace::ShellRead;
+use crate::exit::Status;
+use crate::{report, terminal};
+
+pub(super) async fn run(pyro: &Pyro, arguments: &ShellRead) -> Result<Status, Failure> {
+    let request = ReadRequest {
+        cursor: arguments.cursor,
+        chars_max: arguments.max_chars,
+        wait_ms: arguments.wait_ms,
+        idle_ms: arguments.wait_for_idle_ms,
+        until: arguments.until.clone(),
+        view: match (arguments.screen, arguments.plain) {
+            (true, _) => ShellView::Screen,
+            (false, true) => ShellView::Plain,
+            (false, false) => ShellView::Raw,
+        },
+    };
+    let which = &arguments.which;
+    let id = pyro.workspace_id(&which.one.workspace)?;
+    let reading = pyro.read_shell(&id, &which.shell, &request).await?;
+    let written = match which.one.json {
+        true => report::json(&value(&id, &reading)),
+        false => show(&reading, request.view),
+    };
+    if !which.one.json {
+        terminal::note(&marker(&id, &reading));
+    }
+    let status = report::written(written);
+    Ok(if status == Status::SUCCESS && reading.matched == Some(false) { Status::TIMED_OUT } else { status })
+}
+
+/// Output as it is; lines and screens end with a newline, as texts do.
+fn show(reading: &ShellReading, view: ShellView) -> std::io::Result<()> {
+    terminal::output_to_stdout(&reading.output)?;
+    if view != ShellView::Raw && reading.output.last().is_some_and(|last| *last != b'\n') {
+        terminal::output_to_stdout(b"\n")?;
+    }
+    Ok(())
+}
+
+fn value(id: &str, reading: &ShellReading) -> serde_json::Value {
+    let mut value = super::value(&reading.shell);
+    let more = json!({
+        "workspace_id": id,
+        "output": String::from_utf8_lossy(&reading.output),
+        "cursor": reading.cursor,
+        "next_cursor": reading.next_cursor,
+        "truncated": reading.truncated,
+        "first_available": reading.first_available,
+        "matched": reading.matched,
+        "passed_over": reading.passed_over,
+        "screen_cursor": reading.screen_cursor.map(|(row, column)| json!({ "row": row, "column": column })),
+        "execution_mode": reading.execution_mode.unwrap_or("none"),
+    });
+    if let (Some(fields), serde_json::Value::Object(more)) = (value.as_object_mut(), more) {
+        fields.extend(more);
+    }
+    value
+}
+
+/// The transcript's line, with what else there is to say behind it.
+fn marker(id: &str, reading: &ShellReading) -> String {
+    let shell = &reading.shell;
+    let mut line = format!(
+        "[workspace-shell-read] workspace_id={id} shell_id={} state={} cursor={} next_cursor={} truncated={} execution_mode={}",
+        shell.shell_id,
+        shell.state,
+        reading.cursor,
+        reading.next_cursor,
+        truth(reading.truncated),
+        reading.execution_mode.unwrap_or("none")
+    );
+    if reading.truncated {
+        line.push_str(&format!(" first_available={}", reading.first_available));
+    }
+    if reading.passed_over > 0 {
+        line.push_str(&format!(" passed_over={}", reading.passed_over));
+    }
+    if let Some(matched) = reading.matched {
+        line.push_str(&format!(" matched={}", truth(matched)));
+    }
+    if let Some(code) = shell.exit_code {
+        line.push_str(&format!(" exit_code={code}"));
+    }
+    line
+}
+
+/// As the transcript writes it.
+fn truth(value: bool) -> &'static str {
+    if value { "True" } else { "False" }
+}
