@@ -20,6 +20,7 @@ dpkg-deb|reads Debian's packages|dpkg|dpkg|dpkg|dpkg
 mke2fs|makes ext4 images|e2fsprogs|e2fsprogs|e2fsprogs|e2fsprogs
 unshare|starts programs in namespaces|util-linux|util-linux|util-linux|util-linux
 newuidmap|lets an ordinary user make environments|uidmap|shadow-utils|shadow|shadow
+tmux|a terminal that tests sit at|tmux|tmux|tmux|tmux
 TABLE
 }
 
@@ -30,6 +31,7 @@ needs() {
     esac
     echo "qemu-system-x86_64 mmdebstrap keyring dpkg-deb mke2fs unshare"
     if [ "$(id -u)" -ne 0 ]; then echo newuidmap; fi
+    if [ "$task" = test ]; then echo tmux; fi
 }
 
 is_here() {

@@ -1,8 +1,10 @@
 //! `kill -9` of client, supervisor and QEMU at random moments of a push, a command, a diff, a creation and a
-//! deletion, and (in [`copies`]) of snapshot, reset, fork, pause, resume, claim and refill. After each: every change
+//! deletion, and (in [`copies`] and [`inhabited`]) of snapshot, reset, fork, pause, resume, claim, refill, and of all that
+//! is done with shells and services. After each: every change
 //! that was acknowledged is there, nothing half-done shows, and the next command works. `PYRO_TEST_KILLS` asks for more rounds, `PYRO_TEST_SEED` repeats a run.
 
 mod copies;
+mod inhabited;
 
 use std::cell::Cell;
 use std::path::PathBuf;

@@ -165,3 +165,93 @@ fn a_workspace_from_create_to_export() {
     assert_matches(&line, &exported.exits(0).err());
     assert_eq!(std::fs::read_to_string(&output).unwrap(), "hello from synced workspace\n");
 }
+
+#[test]
+fn a_shell_as_it_is_told() {
+    // Promise: step 5 of the first run, the shell's lines.
+    let machine = Machine::new();
+    let workspace = machine.workspace(&[]);
+    let id = &workspace.id;
+    let opened = workspace.call("shell open", [""; 0]).finish();
+    let line = format!(
+        "[workspace-shell-open] workspace_id={id} shell_id=... state=running cwd=/workspace cols=120 rows=30 execution_mode=guest_serial"
+    );
+    assert_matches(&line, &opened.exits(0).err());
+    assert_eq!(opened.out(), "");
+    let err = opened.err();
+    let shell = err.split("shell_id=").nth(1).unwrap().split(' ').next().unwrap();
+    let shell = workspace.shell_of(shell);
+    shell.wait_for("# $");
+
+    let written = shell.call("write", ["--input", "pwd"]).finish();
+    let line = format!(
+        "[workspace-shell-write] workspace_id={id} shell_id={} state=running cwd=/workspace cols=120 rows=30 execution_mode=guest_serial",
+        shell.id
+    );
+    assert_matches(&line, &written.exits(0).err());
+    assert_eq!(written.out(), "");
+    // A person who types is slower than any shell.
+    shell.wait_for("^/workspace$");
+
+    let read = shell.call("read", [""; 0]).finish();
+    let line = format!(
+        "[workspace-shell-read] workspace_id={id} shell_id={} state=running cursor=0 next_cursor=... truncated=False execution_mode=guest_serial",
+        shell.id
+    );
+    assert_matches(&line, &read.exits(0).err());
+    assert!(read.out().contains("/workspace\r\n"), "{:?}", read.out());
+}
+
+#[test]
+fn services_to_the_last_line() {
+    // Promise: step 5 of the first run, from the first `service start` to its end.
+    let machine = Machine::new();
+    let workspace = machine.workspace(&[]);
+    let id = &workspace.id;
+    for name in ["web", "worker"] {
+        let file = format!(".{name}-ready");
+        let script = format!("touch {file} && while true; do sleep 60; done");
+        let started = workspace.start(name, &["--ready-file", &file], &["sh", "-lc", &script]).finish();
+        let line = format!(
+            "[workspace-service-start] workspace_id={id} service={name} state=running cwd=/workspace ready_type=file execution_mode=guest_serial"
+        );
+        assert_matches(&line, &started.exits(0).err());
+        assert_eq!(started.out(), "");
+    }
+    let block = format!(
+        "Workspace: {id}
+        Services: 2 total, 2 running
+        - web [running] cwd=/workspace readiness=file
+        - worker [running] cwd=/workspace readiness=file"
+    );
+    let listed = workspace.call("service list", [""; 0]).finish();
+    assert_matches(&block, &listed.exits(0).out());
+    let block = format!(
+        "Workspace: {id}
+        Service: web
+        State: running
+        Command: sh -lc 'touch .web-ready && while true; do sleep 60; done'
+        Cwd: /workspace
+        Readiness: file /workspace/.web-ready
+        Execution mode: guest_serial"
+    );
+    let status = workspace.call("service status", ["web"]).finish();
+    assert_matches(&block, &status.exits(0).out());
+    let block = format!("Workspace: {id}\nService: web\nState: running");
+    let logs = workspace.call("service logs", ["web", "--tail-lines", "50"]).finish();
+    assert_matches(&block, &logs.exits(0).out());
+    for told in [&listed, &status, &logs] {
+        assert_eq!(told.err(), "");
+    }
+    for name in ["web", "worker"] {
+        let stopped = workspace.call("service stop", [name]).finish();
+        let line = format!(
+            "[workspace-service-stop] workspace_id={id} service={name} state=stopped execution_mode=guest_serial exit_code=143"
+        );
+        assert_matches(&line, &stopped.exits(0).err());
+        assert_eq!(stopped.out(), "");
+    }
+    // What the services made is a change; what pyro keeps of them is none.
+    let changed = workspace.call("diff", ["--stat"]).finish();
+    assert!(changed.exits(0).err().contains(" total=2 added=2 "), "{}", changed.err());
+}

@@ -26,17 +26,22 @@ pub(crate) fn shared() -> &'static Path {
 }
 
 /// Beside what cargo builds, so that `cargo clean` removes it; elsewhere where somebody says so.
-fn place() -> PathBuf {
+pub(super) fn place() -> PathBuf {
     match std::env::var_os("PYRO_TEST_CACHE_DIR") {
         Some(place) => PathBuf::from(place),
         None => Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("test-cache"),
     }
 }
 
-/// Copies environments and kernels, without templates, holes staying holes.
+/// Copies environments and kernels, without templates.
 pub(crate) fn copy_to(place: &Path) {
+    copy_parts_to(place, &["environments", "kernels", "guest", "blank"]);
+}
+
+/// Copies parts of it, holes staying holes.
+pub(super) fn copy_parts_to(place: &Path, parts: &[&str]) {
     std::fs::create_dir_all(place).unwrap();
-    for part in ["environments", "kernels", "guest", "blank"] {
+    for part in parts {
         let from = shared().join(part);
         if from.exists() {
             let copied = Command::new("cp")

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::slots::Slots;
-use super::{Call, DEBIAN, cache, leftovers, remains_of, wait_until};
+use super::{Call, DEBIAN, cache, leftovers, programs, remains_of, wait_until};
 
 /// A home, state and runtime directory, and where environments are. Dropping it asserts that nothing of any VM
 /// is left.
@@ -29,6 +29,16 @@ impl Machine {
     /// The same for tests that run many VMs at once.
     pub(crate) fn alone() -> Machine {
         Machine::bare(cache::shared()).with(Slots::all())
+    }
+
+    /// With the environment that has more programs in it.
+    pub(crate) fn with_programs() -> Machine {
+        Machine::bare(programs::shared()).with(Slots::one())
+    }
+
+    /// The same for tests that run many VMs at once.
+    pub(crate) fn alone_with_programs() -> Machine {
+        Machine::bare(programs::shared()).with(Slots::all())
     }
 
     /// With an environment of its own, that may be damaged, and no template.
@@ -68,7 +78,7 @@ impl Machine {
         Machine { root, cache: cache.to_owned(), slots: None, pool: 0 }
     }
 
-    fn with(mut self, slots: Slots) -> Machine {
+    pub(super) fn with(mut self, slots: Slots) -> Machine {
         self.slots = Some(slots);
         self
     }

@@ -59,6 +59,13 @@ impl Process {
         all
     }
 
+    /// The processes that one has started and not lost.
+    pub(crate) fn children_of(pid: u32) -> Vec<Process> {
+        let mut all = Process::all();
+        all.retain(|process| process.parent == pid);
+        all
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.pid.try_into().unwrap()).unwrap(), signal).unwrap();
     }
