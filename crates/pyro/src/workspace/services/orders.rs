@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use pyro_proto::agent::{self, Exec, Restart};
 use pyro_proto::shim;
+use pyro_store::{ServiceNews, ServiceState};
 
 use super::super::Workspace;
 use super::super::shells::grace_ms;
@@ -90,7 +91,11 @@ impl Pyro {
         if self.connect(&record).await?.is_some() {
             return Ok(false);
         }
-        let news = pyro_store::ServiceNews { wanted: false, ..service.news };
+        // Whoever ran it has gone meanwhile, or never was there: how it ended may have been recorded since.
+        let news = self.service_record(reference, name)?.news;
+        let is_lost = news.state.is_up() && record.paused.is_none();
+        let state = if is_lost { ServiceState::Lost } else { news.state };
+        let news = ServiceNews { wanted: false, state, ..news };
         self.store.set_service(&record.workspace.id, &service.service.name, &news)?;
         Ok(true)
     }
