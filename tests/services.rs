@@ -193,3 +193,23 @@ fn logs_are_followed_cut_and_bounded() {
     let told = workspace.call("service logs", ["flood", "--tail-lines", "2", "-f"]).finish();
     assert!(told.exits(0).out().ends_with("after\n"));
 }
+
+#[test]
+fn what_a_killed_supervisor_took_along_is_lost() {
+    // Promise: nothing is said to run that does not: after `kill -9` of the supervisor its shells and services are lost,
+    // and a service with a policy comes back with the workspace.
+    let machine = Machine::new();
+    let workspace = machine.workspace(&[]);
+    workspace.serve("stays", &["--restart", "always"], "exec sleep 1000");
+    workspace.serve("goes", &["--restart", "always"], "exec sleep 1000");
+    let shell = workspace.open(&[], &["sleep", "1000"]);
+    workspace.shim().unwrap().signal(Signal::KILL);
+    wait_until("the supervisor is gone", || workspace.shim().is_none());
+    assert_eq!((workspace.service_state("stays").as_str(), shell.state().as_str()), ("lost", "lost"));
+    workspace.call("service stop", ["goes"]).finish().exits(0);
+    assert_ne!(workspace.service_state("goes"), "running");
+    workspace.call("start", [""; 0]).finish().exits(0);
+    assert_eq!(workspace.service_state("stays"), "running");
+    assert_ne!(workspace.service_state("goes"), "running");
+    assert_eq!(shell.state(), "lost");
+}

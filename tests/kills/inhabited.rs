@@ -1,6 +1,8 @@
 //! `kill -9` of client, supervisor and QEMU at random moments of everything that is done with shells and services. After
 //! each: what was acknowledged is so, what ran is running or known to be lost, and the next order is obeyed.
 
+use std::collections::BTreeSet;
+
 use super::Dice;
 use crate::support::{Call, Machine, Workspace};
 
@@ -80,10 +82,11 @@ impl Lab<'_> {
     fn shell(&self, work: Work, what: &str) {
         if work == Work::Open {
             let call = self.workspace.call("shell open", ["--", "sh", "-c", ECHO]);
-            let before = self.workspace.shells().len();
+            let before = self.shell_ids();
             let is_open = self.kill_during(call, what);
-            let shells = self.workspace.shells();
-            assert!(shells.len() > before || !is_open, "{what}: opened, and not there");
+            // Old records are forgotten one by one: their number tells nothing.
+            let is_there = !self.shell_ids().is_subset(&before);
+            assert!(is_there || !is_open, "{what}: opened, and not there");
             return;
         }
         let shell = self.workspace.open(&[], &["sh", "-c", ECHO]);
@@ -118,6 +121,11 @@ impl Lab<'_> {
             let told = shell.call("write", ["--input", "x", "--json"]).finish();
             assert_eq!(told.error_code(), "shell-ended", "{what}");
         }
+    }
+
+    fn shell_ids(&self) -> BTreeSet<String> {
+        let shells = self.workspace.shells();
+        shells.iter().map(|shell| shell["shell_id"].as_str().unwrap().to_owned()).collect()
     }
 
     fn service(&self, work: Work, what: &str) {
