@@ -119,8 +119,8 @@ fn a_database_and_a_web_server_survive_a_restart() {
 
 #[test]
 fn a_stack_is_copied_while_it_runs() {
-    // Promise: a live fork takes services and shells along, each copy with its own data from there on; so does a pause,
-    // and a snapshot with memory; each copy's services are still its supervisor's.
+    // Promise: a live fork takes services and shells along, each copy with its own data from there on; so does a pause;
+    // each copy's services are still its supervisor's.
     let machine = Machine::alone_with_programs();
     let source = stack(&machine);
     let shell = source

@@ -76,6 +76,9 @@ pub(crate) const MAKE_WAY_TERMINAL_BYTES_PER_SECOND: u32 = 32 * 1024;
 /// Bytes that it prints at once all the same: what keys and screens come to.
 pub(crate) const MAKE_WAY_TERMINAL_BURST_BYTES: u32 = 2 * 1024;
 
+/// A shell's share of the processor where a command wants it too, which has 100 (Linux, cgroup-v2.rst, `cpu.weight`).
+pub(crate) const GIVE_WAY_CPU_WEIGHT: &[u8] = b"20";
+
 /// Bytes of the base image read ahead for a template.
 pub(crate) const WARM_BYTES_MAX: u64 = 48 * 1024 * 1024;
 /// Bytes of one file read ahead.

@@ -14,7 +14,7 @@ use rustix::process::Pid;
 
 use super::child::signal_process;
 use super::outcome::out_of_memory_kills;
-use crate::limits::{CGROUP_DEPTH_MAX, PROCESS_LIST_BYTES_MAX, SMALL_FILE_BYTES_MAX};
+use crate::limits::{CGROUP_DEPTH_MAX, GIVE_WAY_CPU_WEIGHT, PROCESS_LIST_BYTES_MAX, SMALL_FILE_BYTES_MAX};
 use crate::small_file::read_at;
 
 /// The groups of all commands.
@@ -102,6 +102,12 @@ impl Cgroup {
     /// Kills every process in it.
     pub(crate) fn kill(&self) -> rustix::io::Result<()> {
         write(self.directory.as_fd(), "cgroup.kill", b"1")
+    }
+
+    /// Lets the other groups go first where the processor is wanted by both.
+    pub(crate) fn give_way(&self) {
+        // A kernel without the controller shares evenly.
+        let _ = write(self.directory.as_fd(), "cpu.weight", GIVE_WAY_CPU_WEIGHT);
     }
 
     /// Sends a signal to every process in it, and lets those go on that are stopped: they would not hear it.

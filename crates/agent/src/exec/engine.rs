@@ -108,7 +108,7 @@ impl Engine {
         let plan = Plan::new(exec, &account)?;
         let (stdio, child) = self.streams(exec, &account).map_err(|error| system(error.what, error.errno))?;
         let master = stdio.is_terminal.then(|| Rc::clone(&stdio.stdout));
-        let (tree, end) = self.launch(&plan, &child, &account)?;
+        let (tree, end) = self.launch(&plan, &child, &account, stdio.is_terminal)?;
         Ok((Running::new(tree, end, master, born), stdio))
     }
 
@@ -117,15 +117,17 @@ impl Engine {
         let born = Instant::now();
         let account = self.account(exec)?;
         let plan = Plan::new(exec, &account)?;
-        let (tree, end) = self.launch(&plan, child, &account)?;
+        let (tree, end) = self.launch(&plan, child, &account, true)?;
         Ok(Running::new(tree, end, None, born))
     }
 
+    /// `gives_way`: nobody waits for it, and whoever waits for something else goes first.
     fn launch(
         &self,
         plan: &Plan,
         child: &ChildStdio,
         account: &Account,
+        gives_way: bool,
     ) -> Result<(Tree<'_>, oneshot::Receiver<End>), Failure> {
         let cgroup = self
             .cgroups
@@ -133,7 +135,12 @@ impl Engine {
             .take()
             .map_err(|errno| system("no control group can be made", errno))?;
         match self.bear(plan, child, account, cgroup.as_ref()) {
-            Ok(pid) => Ok((Tree::new(self, pid, cgroup), self.reaper.enter(pid))),
+            Ok(pid) => {
+                if let (true, Some(cgroup)) = (gives_way, &cgroup) {
+                    cgroup.give_way();
+                }
+                Ok((Tree::new(self, pid, cgroup), self.reaper.enter(pid)))
+            }
             Err(error) => {
                 self.cgroups.borrow_mut().put_back(cgroup);
                 Err(explain(error, plan))
