@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use pyro::{Code, Exited, Failure, Outcome};
+use pyro::results::exit_code;
+use pyro::{Code, Exited, Failure};
 
 use crate::interrupt;
 
@@ -34,12 +35,7 @@ impl Status {
 
     /// The end of a guest's command.
     pub(crate) fn of_command(exited: &Exited) -> Status {
-        Status(match exited.outcome {
-            Outcome::Code(code) => code,
-            Outcome::Signal(signal) => 128u8.saturating_add(signal),
-            Outcome::TimedOut => return Status::TIMED_OUT,
-            Outcome::OutOfMemory => 128 + 9,
-        })
+        Status(exit_code(exited))
     }
 
     /// A failure of pyro's own.
@@ -68,6 +64,8 @@ impl From<Status> for ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use pyro::Outcome;
+
     use super::*;
 
     fn exited(outcome: Outcome) -> Exited {

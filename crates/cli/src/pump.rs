@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use pyro::{Capture, Code, Execution, Exited, Failure, Input, Output, TerminalSize};
+use pyro::{Capture, Code, Execution, Exited, Failure, Finished, Input, Output, TerminalSize};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -46,6 +46,13 @@ pub(crate) struct Captured {
     pub(crate) stdout: Capture,
     /// Standard error.
     pub(crate) stderr: Capture,
+}
+
+impl Captured {
+    /// The command as its result has it.
+    pub(crate) fn into_finished(self, exited: Exited, duration: Duration) -> Finished {
+        Finished { exited, stdout: self.stdout, stderr: self.stderr, duration }
+    }
 }
 
 /// What to connect.

@@ -2,9 +2,9 @@
 
 use std::io;
 
+use pyro::results::ErrorResult;
 use pyro::{Code, Failure};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::exit::Status;
 use crate::terminal;
@@ -20,26 +20,12 @@ pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
 /// Tells of a failure, as JSON on standard output where JSON was asked for, and gives the exit code.
 pub(crate) fn failure(failure: &Failure, as_json: bool) -> Status {
     if as_json {
-        let _ = json(&failure_value(failure));
+        let _ = json(&ErrorResult::from(failure));
     } else {
         terminal::error(&printable(failure.to_string().as_bytes()));
         show_console(&failure.console);
     }
     Status::of_failure(failure)
-}
-
-/// `{"error": {"code", "message", "cause", "remediation"}}`
-fn failure_value(failure: &Failure) -> Value {
-    let mut error = json!({
-        "code": failure.code,
-        "message": failure.message,
-        "cause": failure.cause,
-        "remediation": failure.remediation,
-    });
-    if let (false, Some(error)) = (failure.console.is_empty(), error.as_object_mut()) {
-        error.insert("console".to_owned(), String::from_utf8_lossy(&failure.console).into());
-    }
-    json!({ "error": error })
 }
 
 fn show_console(console: &[u8]) {
@@ -76,7 +62,7 @@ mod tests {
     fn errors_have_one_form() {
         let failure =
             Failure::new(Code::EnvironmentUnknown, "no environment `debian:13`").fix("try `debian:12`");
-        let text = serde_json::to_string(&failure_value(&failure)).unwrap();
+        let text = serde_json::to_value(ErrorResult::from(&failure)).unwrap().to_string();
         assert_eq!(
             text,
             r#"{"error":{"cause":null,"code":"environment-unknown","message":"no environment `debian:13`","remediation":"try `debian:12`"}}"#

@@ -9,6 +9,7 @@ use pyro_image::{
     Phase, Progress, PullRequest, Tools,
 };
 use pyro_proto::shim::{Event, HostPath, Purpose};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -28,7 +29,7 @@ pub(crate) use failures::image_failure;
 const CANCEL_POLL: Duration = Duration::from_millis(50);
 
 /// The catalog, and what of it is installed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Catalog {
     /// Its version.
     pub catalog_version: String,
@@ -37,7 +38,7 @@ pub struct Catalog {
 }
 
 /// One environment of the catalog.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CatalogEntry {
     /// Its name.
     pub name: String,
@@ -48,7 +49,7 @@ pub struct CatalogEntry {
 }
 
 /// An installed environment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Environment {
     /// Its name.
     pub name: String,

@@ -1,9 +1,11 @@
 //! A command, shell or service that runs in a guest, seen from its client.
 
+use std::time::{Duration, Instant};
+
 use pyro_proto::{Channel, agent, shim};
 
-use crate::Failure;
 use crate::connection::{Call, Connection, News, unexpected};
+use crate::{Capture, Failure};
 
 /// What comes from a running command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,19 @@ pub enum Output {
     Exited(agent::Exited),
     /// This client has left it; nothing comes after this.
     Left,
+}
+
+/// A command that has ended, with what is kept of what it wrote.
+#[derive(Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub exited: agent::Exited,
+    /// Standard output.
+    pub stdout: Capture,
+    /// Standard error.
+    pub stderr: Capture,
+    /// How long its client waited for it.
+    pub duration: Duration,
 }
 
 /// A running command. Dropping it leaves the command to the shim, which kills it when the connection goes.
@@ -69,6 +84,33 @@ impl Execution<'_> {
                 News::Event(_) => {}
                 News::Reply(shim::Reply::Left) => return Ok(Output::Left),
                 News::Reply(reply) => return end_of(reply).map(Output::Exited),
+            }
+        }
+    }
+
+    /// Waits for its end and keeps at most `bytes_max` of each stream; `on_output` sees all of it as it comes.
+    pub async fn finish(
+        &mut self,
+        bytes_max: usize,
+        mut on_output: impl FnMut(&[u8]),
+    ) -> Result<Finished, Failure> {
+        let begun = Instant::now();
+        let (mut stdout, mut stderr) = (Capture::with_bound(bytes_max), Capture::with_bound(bytes_max));
+        loop {
+            match self.next().await? {
+                Output::Stdout(bytes) => {
+                    on_output(&bytes);
+                    stdout.push(&bytes);
+                }
+                Output::Stderr(bytes) => {
+                    on_output(&bytes);
+                    stderr.push(&bytes);
+                }
+                Output::Cut { .. } | Output::Room => {}
+                Output::Exited(exited) => {
+                    return Ok(Finished { exited, stdout, stderr, duration: begun.elapsed() });
+                }
+                Output::Left => return Err(unexpected(&shim::Reply::Left)),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 mod of_stores;
@@ -24,7 +25,7 @@ pub struct Failure {
 }
 
 /// The class of a failure. Documented in `docs/errors.md`; never renamed, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Code {
     /// A value that no command takes.

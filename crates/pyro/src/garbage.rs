@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::limits::COLLECT_PATIENCE;
@@ -11,7 +12,7 @@ use crate::merge::Merging;
 use crate::{Failure, Pyro};
 
 /// What a pruning gave back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Pruned {
     /// Bytes in all.
     pub freed_bytes: u64,
@@ -20,7 +21,7 @@ pub struct Pruned {
 }
 
 /// What was given back.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Freed {
     /// Bytes of templates that no VM can use any more.
     pub template_bytes: u64,

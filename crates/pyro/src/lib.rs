@@ -21,6 +21,7 @@ pub mod limits;
 mod merge;
 mod pool;
 mod prune;
+pub mod results;
 mod several;
 mod shape;
 mod sizes;
@@ -34,7 +35,7 @@ use pyro_store::{Durability, Store};
 pub use capture::Capture;
 pub use config::{AcceleratorChoice, Config};
 pub use environments::{Catalog, CatalogEntry, Environment, PullPhase, PullProgress};
-pub use execution::{Execution, Output};
+pub use execution::{Execution, Finished, Output};
 pub use failure::{Code, Failure};
 pub use garbage::{Freed, Pruned};
 pub use launch::{LaunchRequest, Notice, Vm};
@@ -48,10 +49,10 @@ pub use shape::{Shape, parse_seconds};
 pub use sizes::{EnvironmentSize, WorkspaceSize};
 pub use workspace::{
     Applied, AppliedPath, ApplyRequest, CreateRequest, Diff, DiffRequest, Drawn, Exported, FileEntry,
-    FileRead, ForkRequest, Forked, Forks, GuestPath, HistoryEntry, KeptOutput, LeftOut, LogEntry, Patched,
-    Paused, Progress, Pushed, ReadRequest, Readiness, ResetDone, ResetRequest, Screen, Seed, SeedInfo,
-    SeedRules, ServiceInfo, ServiceLog, ServiceRequest, ShellInfo, ShellReading, ShellRequest, ShellView,
-    SnapshotInfo, SnapshotScope, SnapshotTaken, Source, Starting, Stopped, Tail, TerminalModes,
+    FileRead, ForkRequest, Forked, Forks, GuestPath, HistoryEntry, KeptOutput, LeftOut, LogEntry, OutputPage,
+    Patched, Paused, Progress, Pushed, ReadRequest, Readiness, ResetDone, ResetRequest, Screen, Seed,
+    SeedInfo, SeedRules, ServiceInfo, ServiceLog, ServiceRequest, ShellInfo, ShellReading, ShellRequest,
+    ShellView, SnapshotInfo, SnapshotScope, SnapshotTaken, Source, Starting, Stopped, Tail, TerminalModes,
     UpdateRequest, WORKSPACE, Workspace, WorkspaceInfo, WorkspaceSummary, parse_signal, terminal_size,
 };
 

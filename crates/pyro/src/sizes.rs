@@ -6,13 +6,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use pyro_image::EnvironmentName;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::template::place::family;
 use crate::{Failure, Pyro};
 
 /// What a workspace takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WorkspaceSize {
     /// Bytes that it alone refers to.
     pub private_bytes: u64,
@@ -21,7 +22,7 @@ pub struct WorkspaceSize {
 }
 
 /// What an environment takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct EnvironmentSize {
     /// Bytes of its root image.
     pub rootfs_bytes: u64,

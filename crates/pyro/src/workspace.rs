@@ -40,7 +40,7 @@ pub use files::{FileEntry, FileRead};
 pub use fork::{Forked, Forks};
 pub use fork_plan::ForkRequest;
 pub use guest_path::{GuestPath, WORKSPACE};
-pub use history::{HistoryEntry, KeptOutput};
+pub use history::{HistoryEntry, KeptOutput, OutputPage};
 pub(crate) use info::timestamp;
 pub use info::{SeedInfo, UpdateRequest, WorkspaceInfo};
 pub use open::Starting;

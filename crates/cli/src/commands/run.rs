@@ -1,9 +1,8 @@
 //! `pyro run`: one command in a fresh VM, then gone.
 
-mod summary;
-
 use std::time::{Duration, Instant};
 
+use pyro::results::{Ran, VmFacts};
 use pyro::{Code, Exec, Failure, LaunchRequest, Notice, Pyro, Shape, Vm, parse_seconds};
 
 use crate::arguments::Run;
@@ -14,7 +13,6 @@ use crate::interrupt::Interrupts;
 use crate::outcome::explain;
 use crate::pump::{Ended, attach};
 use crate::{report, terminal};
-use summary::Summary;
 
 pub(crate) async fn run(pyro: &Pyro, arguments: Run) -> Result<Status, Failure> {
     let shape = Shape::parse(arguments.sizing.vcpu_count, arguments.sizing.mem_mib)?;
@@ -85,13 +83,7 @@ async fn execute(
 
 /// The VM goes whatever happened; a failure to remove it is told, and never hides the command's own end.
 async fn finish(vm: Vm, ended: Ended, duration: Duration, arguments: &Run) -> Result<Status, Failure> {
-    let summary = Summary {
-        accelerator: vm.accelerator(),
-        execution_mode: vm.execution_mode(),
-        timings: vm.timings().to_vec(),
-        vm_id: vm.id().to_owned(),
-        duration_ms: duration.as_millis(),
-    };
+    let facts = VmFacts::of(&vm);
     let stopped = vm.stop().await;
     let (exited, captured) = match ended {
         Ended::Command(exited, captured) => (exited, captured),
@@ -102,12 +94,13 @@ async fn finish(vm: Vm, ended: Ended, duration: Duration, arguments: &Run) -> Re
     };
     let status = Status::of_command(&exited);
     if arguments.json {
-        let report = summary.into_report(arguments, &exited, captured, stopped.is_ok());
-        let written = report::written(report::json(&report));
+        let finished = captured.into_finished(exited, duration);
+        let ran = Ran::new(facts, &arguments.environment, &arguments.command, finished, stopped.is_ok());
+        let written = report::written(report::json(&ran));
         return Ok(if written == Status::SUCCESS { status } else { written });
     }
     if arguments.timings {
-        for (step, microseconds) in &summary.timings {
+        for (step, microseconds) in facts.timings() {
             terminal::note(&format!("[run] step={step} duration_ms={:.1}", *microseconds as f64 / 1000.0));
         }
     }
@@ -115,10 +108,10 @@ async fn finish(vm: Vm, ended: Ended, duration: Duration, arguments: &Run) -> Re
     terminal::note(&format!(
         "[run] environment={} execution_mode={} accelerator={} exit_code={} duration_ms={}",
         arguments.environment,
-        summary.execution_mode,
-        summary.accelerator,
+        facts.origin().execution_mode,
+        facts.origin().accelerator,
         status.number(),
-        summary.duration_ms
+        duration.as_millis()
     ));
     if let Err(failure) = stopped {
         terminal::note(&format!("warning: {failure}"));

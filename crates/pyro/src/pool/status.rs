@@ -1,12 +1,13 @@
 //! What is in the pool, for people and programs.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::workspace::timestamp;
 use crate::{Failure, Pyro};
 
 /// The pool at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PoolStatus {
     /// VMs that it holds when it is full.
     pub size: usize,
@@ -17,7 +18,7 @@ pub struct PoolStatus {
 }
 
 /// A VM that waits for whoever comes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ParkedVm {
     /// Its id.
     pub vm_id: String,

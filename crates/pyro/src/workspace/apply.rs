@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use pyro_proto::tree::{Item, Record, TreePath};
 use pyro_proto::{agent, shim};
 use pyro_sync::apply::{ActionKind, ApplyError, ApplyOptions, ConflictKind, HostTree, LeftOutReason, Plan};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Workspace;
@@ -61,7 +62,7 @@ pub struct Applied {
 }
 
 /// A path, and a word for what is the matter with it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AppliedPath {
     /// Where; bytes that are no UTF-8 are replaced.
     pub path: String,

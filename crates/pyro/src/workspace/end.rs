@@ -6,6 +6,7 @@ use pyro_proto::shim;
 use pyro_store::{ClaimError, WorkspaceRecord};
 
 use super::Workspace;
+use super::info::filters_of;
 use crate::connection::{Connection, lost, unexpected};
 use crate::limits::{
     SHIM_KILLED_SECONDS_MAX, WORKSPACE_DISCARD_SECONDS_MAX, WORKSPACE_RELEASE_POLL,
@@ -76,6 +77,20 @@ impl Pyro {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Deletes the workspaces with all of these labels that do not run and were not used for their time to live;
+    /// gives their ids. Files of others outlive their time: this is for computers that nobody keeps.
+    pub async fn delete_expired(&self, labels: &[String]) -> Result<Vec<String>, Failure> {
+        let mut deleted = Vec::new();
+        for record in self.store.workspaces(&filters_of(labels)?)? {
+            let idle = record.last_used.elapsed().unwrap_or_default();
+            let is_over = record.workspace.ttl_seconds.is_some_and(|ttl| idle.as_secs() >= ttl);
+            if is_over && self.connect(&record).await?.is_none() {
+                deleted.push(self.delete_workspace(record.workspace.id.as_str()).await?);
+            }
+        }
+        Ok(deleted)
     }
 
     /// Whether a workspace was used since all of its changes were last taken out of it, as far as its record

@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use pyro_proto::tree::{Entry, Expect, Item, Node, NodeKind, TreePath};
 use pyro_proto::{agent, shim};
 use pyro_sync::source::one_file;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::guest_path::GuestPath;
@@ -18,7 +19,7 @@ use crate::{Code, Failure};
 const FILE_MODE: u32 = 0o644;
 
 /// One thing in a listing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FileEntry {
     /// Where it is in the guest; bytes that are no UTF-8 are replaced.
     pub path: String,

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use pyro_proto::shim::{Keep, NewFork, WorkspaceOrder};
 use pyro_store::{Hold, Labels, LayerId, SnapshotRecord, VmId, WorkspaceName, WorkspaceRecord};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::called;
@@ -21,7 +22,7 @@ use crate::template::parent::Parent;
 use crate::{Code, Failure, Pyro};
 
 /// Copies that were made.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Forks {
     /// The workspace that they are copies of.
     pub source: String,
@@ -42,7 +43,7 @@ pub struct Forks {
 }
 
 /// A copy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Forked {
     /// Its id.
     pub workspace_id: String,

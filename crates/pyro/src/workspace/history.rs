@@ -3,6 +3,7 @@
 
 use pyro_proto::shim;
 use pyro_store::{ExecRecord, OutputReader, OutputStream, WorkspaceRecord};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::info::timestamp;
@@ -10,15 +11,18 @@ use super::{Workspace, called};
 use crate::connection::{News, unexpected};
 use crate::execution::Execution;
 use crate::limits::HISTORY_PAGE_ENTRIES;
+use crate::results::shell_words;
 use crate::{Code, Exec, Failure, Pyro};
 
 /// A command of a workspace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HistoryEntry {
     /// Its number, from 1 on.
     pub sequence: u64,
+    /// The command as a shell would take it.
+    pub command: String,
     /// Program and arguments.
-    pub command: Vec<String>,
+    pub argv: Vec<String>,
     /// Where it ran.
     pub cwd: String,
     /// As whom, when that was said.
@@ -61,6 +65,48 @@ impl KeptOutput {
         }
         text.push_str(&String::from_utf8_lossy(&self.tail));
         text
+    }
+}
+
+/// A part of one stream of a command's output.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputPage {
+    /// The first byte of it: beyond the one that was asked for where that is not kept.
+    pub cursor: u64,
+    /// What is there.
+    pub bytes: Vec<u8>,
+    /// The byte to go on from.
+    pub next_cursor: u64,
+    /// Bytes that the stream has so far.
+    pub total_bytes: u64,
+}
+
+impl KeptOutput {
+    /// The same with at most `bytes_max` of it, half of each end.
+    pub fn bounded(&self, bytes_max: usize) -> KeptOutput {
+        let kept = self.head.len() + self.tail.len();
+        if kept <= bytes_max {
+            return self.clone();
+        }
+        let bytes = || self.head.iter().chain(&self.tail).copied();
+        let (head, tail) = (bytes_max / 2, bytes_max - bytes_max / 2);
+        KeptOutput {
+            head: bytes().take(head).collect(),
+            cut_bytes: self.cut_bytes + (kept - bytes_max) as u64,
+            tail: bytes().skip(kept - tail).collect(),
+        }
+    }
+
+    /// At most `bytes_max` from a byte of the stream on.
+    pub fn page(&self, cursor: u64, bytes_max: usize) -> OutputPage {
+        let (head, tail) = (self.head.len() as u64, self.tail.len() as u64);
+        let tail_begins = head + self.cut_bytes;
+        let total_bytes = tail_begins + tail;
+        let (part, begins) = if cursor < head { (&self.head, 0) } else { (&self.tail, tail_begins) };
+        let cursor = cursor.clamp(begins, total_bytes);
+        let skipped = usize::try_from(cursor - begins).unwrap_or(usize::MAX);
+        let bytes: Vec<u8> = part.iter().skip(skipped).take(bytes_max).copied().collect();
+        OutputPage { cursor, next_cursor: cursor + bytes.len() as u64, bytes, total_bytes }
     }
 }
 
@@ -147,7 +193,8 @@ fn describe(record: &ExecRecord) -> HistoryEntry {
     let end = record.end.as_ref();
     HistoryEntry {
         sequence: record.sequence,
-        command: record.exec.command.clone(),
+        command: shell_words(&record.exec.command),
+        argv: record.exec.command.clone(),
         cwd: record.exec.directory.clone(),
         user: record.exec.user.clone(),
         detached: record.exec.detached,
@@ -159,5 +206,29 @@ fn describe(record: &ExecRecord) -> HistoryEntry {
             .map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
         stdout_bytes: end.map_or(0, |end| end.stdout_bytes),
         stderr_bytes: end.map_or(0, |end| end.stderr_bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever the bound, both ends are there and what is between them is counted.
+    #[test]
+    fn kept_output_is_bounded_and_paged() {
+        let kept = KeptOutput { head: b"abcdef".to_vec(), cut_bytes: 10, tail: b"uvwxyz".to_vec() };
+        assert_eq!(kept.bounded(12), kept);
+        let bounded = KeptOutput { head: b"ab".to_vec(), cut_bytes: 17, tail: b"xyz".to_vec() };
+        assert_eq!(kept.bounded(5), bounded);
+        let page = |cursor, bytes_max| {
+            let page = kept.page(cursor, bytes_max);
+            assert_eq!(page.total_bytes, 22);
+            (page.cursor, String::from_utf8(page.bytes).unwrap(), page.next_cursor)
+        };
+        assert_eq!(page(0, 4), (0, "abcd".to_owned(), 4));
+        assert_eq!(page(4, 100), (4, "ef".to_owned(), 6));
+        assert_eq!(page(6, 100), (16, "uvwxyz".to_owned(), 22));
+        assert_eq!(page(18, 2), (18, "wx".to_owned(), 20));
+        assert_eq!(page(999, 2), (22, String::new(), 22));
     }
 }

@@ -8,13 +8,14 @@ use pyro_proto::shim;
 use pyro_store::{
     InvalidName, LabelFilter, LabelKey, LabelValue, Labels, WorkspaceChange, WorkspaceName, WorkspaceRecord,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::WORKSPACE;
 use crate::{Code, Failure, Pyro, parse_seconds};
 
 /// A workspace in lists and results.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WorkspaceInfo {
     /// Its id.
     pub workspace_id: String,
@@ -55,7 +56,7 @@ pub struct WorkspaceInfo {
 }
 
 /// What a baseline was filled with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SeedInfo {
     /// `empty`, `directory` or `archive`.
     pub mode: &'static str,
@@ -79,9 +80,8 @@ pub struct UpdateRequest {
 impl Pyro {
     /// Workspaces that have all of these labels (`KEY=VALUE`, or `KEY` with any value), oldest first.
     pub async fn workspaces(&self, labels: &[String]) -> Result<Vec<WorkspaceInfo>, Failure> {
-        let wanted = labels.iter().map(|text| filter_of(text)).collect::<Result<Vec<_>, _>>()?;
         let mut infos = Vec::new();
-        for record in self.store.workspaces(&wanted)? {
+        for record in self.store.workspaces(&filters_of(labels)?)? {
             infos.push(self.info_of(&record).await?);
         }
         Ok(infos)
@@ -192,6 +192,11 @@ pub(super) fn labels_of(texts: &[String]) -> Result<Labels, Failure> {
         .map(|text| text.split_once('=').ok_or_else(|| no_label(text, &"it has no `=`")))
         .collect::<Result<_, _>>()?;
     Labels::parse(pairs).map_err(|error| no_label(&texts.join(" "), &error))
+}
+
+/// Reads what workspaces are found by: `KEY=VALUE`, or `KEY` with any value.
+pub(super) fn filters_of(texts: &[String]) -> Result<Vec<LabelFilter>, Failure> {
+    texts.iter().map(|text| filter_of(text)).collect()
 }
 
 fn filter_of(text: &str) -> Result<LabelFilter, Failure> {

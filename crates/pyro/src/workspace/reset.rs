@@ -8,6 +8,7 @@ use std::time::Instant;
 use pyro_proto::shim::WorkspaceOrder;
 use pyro_store::limits::LAYERS_CHAIN_MAX;
 use pyro_store::{LayerId, RecordError, SnapshotName, SnapshotRecord, VmId, WorkspaceRecord};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::snapshot::{SnapshotScope, kind_of, parse_snapshot};
@@ -28,7 +29,7 @@ pub struct ResetRequest {
 }
 
 /// A workspace that was set back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ResetDone {
     /// The snapshot.
     pub snapshot_name: String,

@@ -6,10 +6,12 @@ mod orders;
 mod readiness;
 
 use pyro_store::{ServiceName, ServiceRecord, WorkspaceRecord};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{called, timestamp};
 use crate::failure::remedies;
+use crate::results::shell_words;
 use crate::{Code, Failure, Pyro};
 
 pub use log::{LogEntry, ServiceLog, Tail};
@@ -17,15 +19,17 @@ pub use orders::ServiceRequest;
 pub use readiness::Readiness;
 
 /// A service in lists and results.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ServiceInfo {
     /// Its name.
     pub service_name: String,
     /// `starting`, `running` (and ready), `restarting`, `paused` (with its workspace), `stopped`, `exited` (with 0), `failed` or `lost` (its VM ended
     /// with it).
     pub state: &'static str,
+    /// Its command as a shell would take it.
+    pub command: String,
     /// Program and arguments.
-    pub command: Vec<String>,
+    pub argv: Vec<String>,
     /// Its working directory.
     pub cwd: String,
     /// As whom, when that was said.
@@ -89,7 +93,8 @@ fn describe(workspace: &WorkspaceRecord, record: &ServiceRecord) -> ServiceInfo 
     ServiceInfo {
         service_name: service.name.as_str().to_owned(),
         state: if is_paused { "paused" } else { news.state.as_str() },
-        command: service.command.clone(),
+        command: shell_words(&service.command),
+        argv: service.command.clone(),
         cwd: service.directory.clone(),
         user: service.user.clone(),
         readiness: service.readiness.clone(),

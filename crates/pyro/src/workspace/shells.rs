@@ -11,9 +11,11 @@ mod text;
 use pyro_proto::agent::TerminalSize;
 use pyro_proto::limits::{TERMINAL_CELLS_MAX, TERMINAL_SIDE_MAX};
 use pyro_store::{OutputReader, ShellRecord, WorkspaceRecord};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::timestamp;
+use crate::results::shell_words;
 use crate::{Code, Failure, Pyro};
 
 pub use attach::Drawn;
@@ -23,15 +25,17 @@ pub use reading::{ReadRequest, ShellReading, ShellView};
 pub use screen::{Screen, TerminalModes};
 
 /// A shell in lists and results.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ShellInfo {
     /// Its id.
     pub shell_id: String,
     /// `running`, `paused` (with its workspace), `exited`, `signaled`, `out_of_memory`, `closed`, `failed` (it could not be started) or `lost` (its VM
     /// ended with it).
     pub state: &'static str,
+    /// Its command as a shell would take it; `shell` is the user's own.
+    pub command: String,
     /// Program and arguments; none for the user's own shell.
-    pub command: Vec<String>,
+    pub argv: Vec<String>,
     /// The directory it was started in.
     pub cwd: String,
     /// As whom, when that was said.
@@ -48,6 +52,13 @@ pub struct ShellInfo {
     pub ended_at: Option<String>,
     /// As a shell would see it, of one that has an end of its own.
     pub exit_code: Option<u8>,
+}
+
+impl ShellInfo {
+    /// Whether there is a process of it, also one that is paused.
+    pub fn is_up(&self) -> bool {
+        matches!(self.state, "running" | "paused")
+    }
 }
 
 impl Pyro {
@@ -85,7 +96,12 @@ pub(super) fn describe(workspace: &WorkspaceRecord, record: &ShellRecord) -> She
     ShellInfo {
         shell_id: shell.id.as_str().to_owned(),
         state: record.end.map_or(going, |end| end.outcome.as_str()),
-        command: shell.command.clone(),
+        // The user's own shell has no name until it runs.
+        command: match shell.command.is_empty() {
+            true => "shell".to_owned(),
+            false => shell_words(&shell.command),
+        },
+        argv: shell.command.clone(),
         cwd: shell.directory.clone(),
         user: shell.user.clone(),
         cols: shell.columns,

@@ -2,6 +2,7 @@
 
 use pyro_proto::shim;
 use pyro_store::{Hold, SnapshotName, SnapshotRecord, WorkspaceRecord};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Workspace, called, timestamp};
@@ -23,7 +24,7 @@ pub enum SnapshotScope {
 }
 
 /// A snapshot in lists and results.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SnapshotInfo {
     /// Its name.
     pub snapshot_name: String,
@@ -40,7 +41,7 @@ pub struct SnapshotInfo {
 }
 
 /// What taking a snapshot, or pausing, took.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct SnapshotTaken {
     /// Files and directories on the whole disk.
     pub entry_count: u64,

@@ -1,6 +1,7 @@
 //! What happened in a workspace since it was made or reset, on one page.
 
 use pyro_proto::tree::NodeKind;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Workspace;
@@ -10,7 +11,7 @@ use crate::limits::SUMMARY_ITEMS_MAX;
 use crate::{Failure, Pyro};
 
 /// One page on a workspace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WorkspaceSummary {
     /// The workspace.
     pub workspace: WorkspaceInfo,
@@ -25,7 +26,7 @@ pub struct WorkspaceSummary {
 }
 
 /// Commands by their end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CommandCounts {
     /// All of them.
     pub total: u64,
@@ -38,7 +39,7 @@ pub struct CommandCounts {
 }
 
 /// What differs from the baseline.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChangeCounts {
     /// All changes but those inside `.git`.
     pub total: u64,
@@ -57,7 +58,7 @@ pub struct ChangeCounts {
 }
 
 /// A path that differs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChangedPath {
     /// Where; bytes that are no UTF-8 are replaced.
     pub path: String,

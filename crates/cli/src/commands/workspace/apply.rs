@@ -1,7 +1,7 @@
 //! `pyro workspace apply`
 
+use pyro::results::AppliedResult;
 use pyro::{Applied, ApplyRequest, Failure, Pyro};
-use serde_json::json;
 
 use super::{connect, guest_paths};
 use crate::arguments::workspace::Apply;
@@ -26,21 +26,8 @@ pub(super) async fn run(pyro: &Pyro, arguments: &Apply) -> Result<Status, Failur
     }
     let status = if applied.is_blocked() { Status::FAIL } else { Status::SUCCESS };
     if arguments.connected.one.json {
-        let written = report::written(report::json(&json!({
-            "workspace_id": workspace.id(),
-            "target": applied.target,
-            "dry_run": arguments.dry_run,
-            "applied": applied.is_written,
-            "written": applied.written,
-            "deleted": applied.deleted,
-            "merged": applied.merged,
-            "unchanged": applied.unchanged,
-            "actions": applied.actions,
-            "conflicts": applied.conflicts,
-            "executables": applied.executables,
-            "left_out": applied.left_out,
-            "changes_in_git": applied.git_left_out,
-        })));
+        let result = AppliedResult::new(&workspace, applied, arguments.dry_run);
+        let written = report::written(report::json(&result));
         return Ok(if written == Status::SUCCESS { status } else { written });
     }
     let written = report::written(show(&applied));

@@ -1,7 +1,7 @@
 //! `pyro workspace delete`
 
+use pyro::results::Deleted;
 use pyro::{Code, Failure, Pyro};
-use serde_json::json;
 
 use crate::arguments::workspace::Delete;
 use crate::exit::Status;
@@ -25,7 +25,7 @@ pub(super) async fn run(pyro: &Pyro, arguments: &Delete) -> Result<Status, Failu
         }
     }
     if arguments.json {
-        return Ok(report::written(report::json(&json!({ "deleted": deleted }))));
+        return Ok(report::written(report::json(&Deleted { deleted })));
     }
     Ok(Status::SUCCESS)
 }

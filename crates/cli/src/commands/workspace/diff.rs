@@ -1,9 +1,7 @@
 //! `pyro workspace diff`
 
-use std::io::Read;
-
+use pyro::results::{DiffResult, whole_patch};
 use pyro::{Diff, DiffRequest, Failure, Pyro, Workspace};
-use serde_json::{Value, json};
 
 use super::{connect, guest_paths};
 use crate::arguments::workspace::Diff as Arguments;
@@ -22,8 +20,9 @@ pub(super) async fn run(pyro: &Pyro, arguments: &Arguments) -> Result<Status, Fa
     let is_whole = diff.left_out.is_empty() && diff.git_changes == 0;
     let takes_all = request.paths.is_empty() && !arguments.stat && is_whole;
     if arguments.connected.one.json {
-        let value = value(&workspace, &mut diff, arguments.stat)?;
-        return taken(pyro, &workspace, takes_all, report::written(report::json(&value)));
+        let patch = if arguments.stat { None } else { Some(whole_patch(&mut diff)?) };
+        let result = DiffResult::new(&workspace, &diff, patch.as_deref());
+        return taken(pyro, &workspace, takes_all, report::written(report::json(&result)));
     }
     let summary = &diff.summary;
     // Only where there is something: an empty diff is told from one that could not carry everything.
@@ -73,39 +72,4 @@ fn tell_left_out(diff: &Diff) {
             diff.git_changes
         ));
     }
-}
-
-fn value(workspace: &Workspace, diff: &mut Diff, stat: bool) -> Result<Value, Failure> {
-    let mut patch = Vec::new();
-    if !stat {
-        diff.patch()?.read_to_end(&mut patch).map_err(|error| {
-            Failure::new(pyro::Code::System, "the patch cannot be read back").because(error)
-        })?;
-    }
-    let is_exact = std::str::from_utf8(&patch).is_ok();
-    let summary = &diff.summary;
-    let left_out: Vec<Value> = diff
-        .left_out
-        .iter()
-        .map(|left_out| json!({ "path": String::from_utf8_lossy(&left_out.path), "reason": left_out.why }))
-        .collect();
-    let mut value = json!({
-        "workspace_id": workspace.id(),
-        "total": summary.total,
-        "added": summary.added,
-        "modified": summary.modified,
-        "deleted": summary.deleted,
-        "type_changed": summary.type_changed,
-        "text_patched": summary.text_patched,
-        "non_text": summary.non_text,
-        "left_out": left_out,
-        "changes_in_git": diff.git_changes,
-        "stat": diff.stat_table(),
-    });
-    if let (false, Some(fields)) = (stat, value.as_object_mut()) {
-        fields.insert("patch".to_owned(), String::from_utf8_lossy(&patch).into());
-        // Files that are no UTF-8 make patches that are none: JSON cannot hold those exactly.
-        fields.insert("patch_is_exact".to_owned(), is_exact.into());
-    }
-    Ok(value)
 }

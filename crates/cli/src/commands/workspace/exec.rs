@@ -1,28 +1,20 @@
 //! `pyro workspace exec`
 
 use std::ffi::OsString;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use pyro::{Code, Exited, Failure, Pyro, WORKSPACE, Workspace};
-use serde_json::{Map, Value, json};
+use pyro::results::{Detached, Executed, shell_words};
+use pyro::{Code, Failure, Finished, Pyro, WORKSPACE, Workspace};
 
 use super::connect;
 use crate::arguments::workspace::Exec;
 use crate::exec_request::exec_of;
 use crate::exit::Status;
 use crate::interrupt::Interrupts;
-use crate::outcome::{explain, reason, shell_words};
-use crate::pump::{Captured, Ended, attach};
+use crate::outcome::explain;
+use crate::pump::{Ended, attach};
 use crate::untrusted::printable;
 use crate::{report, terminal};
-
-/// A command that has ended.
-struct Finished {
-    sequence: Option<u64>,
-    exited: Exited,
-    captured: Captured,
-    duration: Duration,
-}
 
 pub(super) async fn run(pyro: &Pyro, arguments: Exec) -> Result<Status, Failure> {
     let directory = directory(arguments.cwd.clone());
@@ -45,8 +37,8 @@ pub(super) async fn run(pyro: &Pyro, arguments: Exec) -> Result<Status, Failure>
     let sequence = execution.sequence();
     match ended {
         Ended::Command(exited, captured) => {
-            let finished = Finished { sequence, exited, captured, duration: started.elapsed() };
-            Ok(report(&workspace, finished, &cwd, &arguments))
+            let finished = captured.into_finished(exited, started.elapsed());
+            Ok(report(&workspace, sequence, finished, &cwd, &arguments))
         }
         Ended::Signal(signal) => Ok(Status::signal(signal)),
         Ended::ReaderLeft => Ok(Status::BROKEN_PIPE),
@@ -65,15 +57,14 @@ pub(super) fn directory(cwd: Option<OsString>) -> OsString {
 
 fn detached(workspace: &Workspace, sequence: u64, cwd: &str, arguments: &Exec) -> Status {
     if arguments.connected.one.json {
-        return report::written(report::json(&json!({
-            "workspace_id": workspace.id(),
-            "sequence": sequence,
-            "command": shell_words(&arguments.command),
-            "cwd": cwd,
-            "detached": true,
-            "execution_mode": workspace.execution_mode(),
-            "accelerator": workspace.accelerator(),
-        })));
+        return report::written(report::json(&Detached {
+            workspace_id: workspace.id().to_owned(),
+            sequence,
+            command: shell_words(&arguments.command),
+            cwd: cwd.to_owned(),
+            detached: true,
+            origin: workspace.into(),
+        }));
     }
     terminal::note(&format!(
         "[workspace-exec] workspace_id={} sequence={sequence} cwd={cwd} execution_mode={} detached=yes",
@@ -83,44 +74,33 @@ fn detached(workspace: &Workspace, sequence: u64, cwd: &str, arguments: &Exec) -
     report::written(terminal::result(&sequence.to_string()))
 }
 
-fn report(workspace: &Workspace, finished: Finished, cwd: &str, arguments: &Exec) -> Status {
+fn report(
+    workspace: &Workspace,
+    sequence: Option<u64>,
+    finished: Finished,
+    cwd: &str,
+    arguments: &Exec,
+) -> Status {
     let status = Status::of_command(&finished.exited);
     if arguments.connected.one.json {
-        let written = report::written(report::json(&value(workspace, finished, cwd, arguments, status)));
+        let written = report::written(report::json(&Executed {
+            workspace_id: workspace.id().to_owned(),
+            sequence,
+            command: shell_words(&arguments.command),
+            cwd: cwd.to_owned(),
+            origin: workspace.into(),
+            end: finished.into(),
+        }));
         return if written == Status::SUCCESS { status } else { written };
     }
     explain(&finished.exited, arguments.execute.timeout_seconds, u64::from(workspace.memory_mib()));
     terminal::note(&format!(
         "[workspace-exec] workspace_id={} sequence={} cwd={cwd} execution_mode={} exit_code={} duration_ms={}",
         workspace.id(),
-        finished.sequence.unwrap_or_default(),
+        sequence.unwrap_or_default(),
         workspace.execution_mode(),
         status.number(),
         finished.duration.as_millis()
     ));
     status
-}
-
-fn value(workspace: &Workspace, finished: Finished, cwd: &str, arguments: &Exec, status: Status) -> Value {
-    let Finished { sequence, exited, captured, duration } = finished;
-    let mut fields = Map::new();
-    let mut field = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-    field("workspace_id", workspace.id().into());
-    field("sequence", sequence.into());
-    field("command", shell_words(&arguments.command).into());
-    field("cwd", cwd.into());
-    field("execution_mode", workspace.execution_mode().into());
-    field("accelerator", workspace.accelerator().into());
-    field("exit_code", status.number().into());
-    field("duration_ms", json!(duration.as_millis()));
-    if let Some(reason) = reason(exited.outcome) {
-        field("reason", reason.into());
-    }
-    for (name, capture) in [("stdout", captured.stdout), ("stderr", captured.stderr)] {
-        if capture.cut() > 0 {
-            field(&format!("{name}_bytes_cut"), capture.cut().into());
-        }
-        field(name, capture.into_text().into());
-    }
-    Value::Object(fields)
 }

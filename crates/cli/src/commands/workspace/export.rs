@@ -1,7 +1,7 @@
 //! `pyro workspace export`
 
+use pyro::results::ExportedResult;
 use pyro::{Failure, GuestPath, Pyro};
-use serde_json::json;
 
 use super::connect;
 use crate::arguments::workspace::Export;
@@ -17,17 +17,8 @@ pub(super) async fn run(pyro: &Pyro, arguments: &Export) -> Result<Status, Failu
         pyro.note_taken(&workspace)?;
     }
     if arguments.connected.one.json {
-        return Ok(report::written(report::json(&json!({
-            "workspace_id": workspace.id(),
-            "workspace_path": path.to_string(),
-            "output_path": exported.output,
-            "artifact_type": exported.artifact_type,
-            "entry_count": exported.entries,
-            "bytes_written": exported.bytes,
-            "left_out": exported.left_out,
-            "execution_mode": workspace.execution_mode(),
-            "accelerator": workspace.accelerator(),
-        }))));
+        let result = ExportedResult::new(&workspace, &path, exported);
+        return Ok(report::written(report::json(&result)));
     }
     for left_out in &exported.left_out {
         terminal::note(&format!("note: not exported: {}", printable(left_out.as_bytes())));

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::Read;
 
+use pyro::results::{FileContent, FileListing, FileWritten};
 use pyro::{Code, Failure, FileEntry, GuestPath, Pyro};
-use serde_json::json;
 
 use super::connect;
 use crate::arguments::workspace::{FileList, FileRead, FileWrite};
@@ -23,13 +23,13 @@ pub(super) async fn list(pyro: &Pyro, arguments: &FileList) -> Result<Status, Fa
                 Ok(())
             })
             .await?;
-        return Ok(report::written(report::json(&json!({
-            "workspace_id": workspace.id(),
-            "path": path.to_string(),
-            "recursive": arguments.recursive,
-            "count": entries.len(),
-            "entries": entries,
-        }))));
+        return Ok(report::written(report::json(&FileListing {
+            workspace_id: workspace.id().to_owned(),
+            path: path.to_string(),
+            recursive: arguments.recursive,
+            count: entries.len(),
+            entries,
+        })));
     }
     let show = |entry: FileEntry| terminal::result(&line(&entry)).map_err(|error| unwritten(&error));
     workspace.list_files(&path, arguments.recursive, show).await?;
@@ -73,15 +73,7 @@ pub(super) async fn read(pyro: &Pyro, arguments: &FileRead) -> Result<Status, Fa
         .await?;
     let is_cut = file.bytes < file.total_bytes;
     if json {
-        return Ok(report::written(report::json(&json!({
-            "workspace_id": workspace.id(),
-            "path": file.path,
-            "size_bytes": file.total_bytes,
-            "bytes_read": file.bytes,
-            "truncated": is_cut,
-            "content_is_exact": std::str::from_utf8(&contents).is_ok(),
-            "content": String::from_utf8_lossy(&contents),
-        }))));
+        return Ok(report::written(report::json(&FileContent::new(&workspace, file, &contents))));
     }
     if is_cut {
         terminal::note(&format!(
@@ -103,13 +95,12 @@ pub(super) async fn write(pyro: &Pyro, arguments: FileWrite) -> Result<Status, F
     let mut workspace = connect(pyro, &arguments.connected).await?;
     let bytes = workspace.write_file(&path, contents, mode).await?;
     if arguments.connected.one.json {
-        return Ok(report::written(report::json(&json!({
-            "workspace_id": workspace.id(),
-            "path": path.to_string(),
-            "bytes_written": bytes,
-            "execution_mode": workspace.execution_mode(),
-            "accelerator": workspace.accelerator(),
-        }))));
+        return Ok(report::written(report::json(&FileWritten {
+            workspace_id: workspace.id().to_owned(),
+            path: path.to_string(),
+            bytes_written: bytes,
+            origin: (&workspace).into(),
+        })));
     }
     terminal::note(&format!(
         "[workspace-file-write] workspace_id={} path={} bytes_written={bytes} execution_mode={}",

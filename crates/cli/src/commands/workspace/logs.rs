@@ -1,12 +1,11 @@
 //! `pyro workspace logs`
 
+use pyro::results::{HistoryResult, LoggedCommand};
 use pyro::{Failure, HistoryEntry, KeptOutput, Pyro, Starting};
-use serde_json::{Value, json};
 
 use crate::arguments::workspace::Logs;
 use crate::exit::Status;
 use crate::interrupt::Interrupts;
-use crate::outcome::shell_words;
 use crate::pump::{Ended, Streams, pump};
 use crate::untrusted::printable;
 use crate::{report, terminal};
@@ -28,7 +27,7 @@ pub(super) async fn run(pyro: &Pyro, arguments: &Logs) -> Result<Status, Failure
         None => pyro.history(workspace)?,
     };
     if arguments.one.json {
-        return Ok(report::written(report::json(&value(pyro, workspace, &entries)?)));
+        return Ok(report::written(report::json(&result(pyro, workspace, entries)?)));
     }
     for entry in &entries {
         if let status @ (Status::BROKEN_PIPE | Status::FAIL) = show(pyro, workspace, entry)? {
@@ -60,7 +59,7 @@ async fn follow(pyro: &Pyro, workspace: &str, sequence: u64) -> Result<Status, F
 
 /// A command with what is kept of its output, each stream on its own.
 fn show(pyro: &Pyro, workspace: &str, entry: &HistoryEntry) -> Result<Status, Failure> {
-    terminal::note(&format!("$ {}", printable(shell_words(&entry.command).as_bytes())));
+    terminal::note(&format!("$ {}", printable(entry.command.as_bytes())));
     let [stdout, stderr] = pyro.kept_output(workspace, entry.sequence)?;
     let written =
         write(&stdout, terminal::output_to_stdout).and_then(|()| write(&stderr, terminal::bytes_to_stderr));
@@ -90,20 +89,11 @@ fn marker(workspace: &str, entry: &HistoryEntry) -> String {
     )
 }
 
-fn value(pyro: &Pyro, workspace: &str, entries: &[HistoryEntry]) -> Result<Value, Failure> {
+fn result(pyro: &Pyro, workspace: &str, entries: Vec<HistoryEntry>) -> Result<HistoryResult, Failure> {
     let mut commands = Vec::new();
     for entry in entries {
-        let [stdout, stderr] = pyro.kept_output(workspace, entry.sequence)?;
-        let mut command = json!(entry);
-        if let Some(fields) = command.as_object_mut() {
-            fields.insert("command".to_owned(), shell_words(&entry.command).into());
-            fields.insert("argv".to_owned(), json!(entry.command));
-            for (name, kept) in [("stdout", stdout), ("stderr", stderr)] {
-                fields.insert(name.to_owned(), kept.to_text().into());
-                fields.insert(format!("{name}_bytes_cut"), kept.cut_bytes.into());
-            }
-        }
-        commands.push(command);
+        let kept = pyro.kept_output(workspace, entry.sequence)?;
+        commands.push(LoggedCommand::new(entry, &kept));
     }
-    Ok(json!({ "workspace_id": workspace, "count": commands.len(), "entries": commands }))
+    Ok(HistoryResult { workspace_id: workspace.to_owned(), count: commands.len(), entries: commands })
 }

@@ -5,8 +5,8 @@ use std::io::Read;
 use std::path::Path;
 
 use pyro::limits::PATCH_BYTES_MAX;
+use pyro::results::PatchedResult;
 use pyro::{Code, Failure, Pyro};
-use serde_json::json;
 
 use super::connect;
 use crate::arguments::workspace::PatchApply;
@@ -24,16 +24,7 @@ pub(super) async fn apply(pyro: &Pyro, arguments: PatchApply) -> Result<Status, 
     let mut workspace = connect(pyro, &arguments.connected).await?;
     let patched = workspace.apply_patch(&patch).await?;
     if arguments.connected.one.json {
-        return Ok(report::written(report::json(&json!({
-            "workspace_id": workspace.id(),
-            "total": patched.total,
-            "added": patched.added,
-            "modified": patched.modified,
-            "deleted": patched.deleted,
-            "paths": patched.paths,
-            "execution_mode": workspace.execution_mode(),
-            "accelerator": workspace.accelerator(),
-        }))));
+        return Ok(report::written(report::json(&PatchedResult::new(&workspace, patched))));
     }
     terminal::note(&format!(
         "[workspace-patch-apply] workspace_id={} total={} added={} modified={} deleted={} execution_mode={}",

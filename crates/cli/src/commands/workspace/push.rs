@@ -1,8 +1,8 @@
 //! `pyro workspace sync push`
 
 use indicatif::ProgressBar;
+use pyro::results::PushedResult;
 use pyro::{Failure, GuestPath, Progress, Pyro, Seed, SeedRules, Starting};
-use serde_json::json;
 
 use super::open;
 use crate::arguments::workspace::{Push, SeedIgnore};
@@ -30,16 +30,8 @@ pub(super) async fn run(pyro: &Pyro, arguments: &Push) -> Result<Status, Failure
     bar.finish_and_clear();
     let pushed = pushed?;
     if arguments.json {
-        return Ok(report::written(report::json(&json!({
-            "workspace_id": workspace.id(),
-            "mode": pushed.mode,
-            "source": pushed.source,
-            "destination": directory.to_string(),
-            "entry_count": pushed.entries,
-            "bytes_written": pushed.bytes,
-            "execution_mode": workspace.execution_mode(),
-            "accelerator": workspace.accelerator(),
-        }))));
+        let result = PushedResult::new(&workspace, &directory, pushed);
+        return Ok(report::written(report::json(&result)));
     }
     terminal::note(&format!(
         "[workspace-sync] workspace_id={} mode={} source={} destination={directory} entry_count={} bytes_written={} execution_mode={}",

@@ -1,20 +1,13 @@
 //! `pyro workspace reset`
 
+use pyro::results::ResetResult;
 use pyro::{Failure, Pyro, ResetDone, ResetRequest, SnapshotScope, WorkspaceInfo};
-use serde::Serialize;
 
 use super::block::block;
 use super::{pull_what_is_lacking, tell_starts};
 use crate::arguments::workspace::Reset;
 use crate::exit::Status;
 use crate::{report, terminal};
-
-/// What `--json` prints.
-#[derive(Debug, Serialize)]
-struct Report {
-    reset: ResetDone,
-    workspace: WorkspaceInfo,
-}
 
 pub(super) async fn run(pyro: &Pyro, arguments: Reset) -> Result<Status, Failure> {
     let scope = if arguments.disk_only { SnapshotScope::Disk } else { SnapshotScope::DiskAndMemory };
@@ -28,7 +21,7 @@ pub(super) async fn run(pyro: &Pyro, arguments: Reset) -> Result<Status, Failure
     let (workspace, reset) = done?;
     let info = pyro.workspace(workspace.id()).await?;
     if json {
-        return Ok(report::written(report::json(&Report { reset, workspace: info })));
+        return Ok(report::written(report::json(&ResetResult { reset, workspace: info })));
     }
     let headline = terminal::result(&headline(&reset));
     terminal::note(&marker(&reset));

@@ -2,15 +2,14 @@
 
 mod logs;
 
-use pyro::{Code, Failure, Pyro, Readiness, ServiceInfo, ServiceRequest, Starting, Tail};
-use serde_json::{Value, json};
+use pyro::results::{ServiceList, ServiceResult};
+use pyro::{Code, Failure, Pyro, Readiness, ServiceInfo, ServiceRequest};
 
-use super::{connect, exec, open};
+use super::{connect, exec};
 use crate::arguments::workspace::{One, Service, ServiceOne, ServiceRestart, ServiceStart, ServiceStop};
 use crate::exec_request::variables;
 use crate::exit::Status;
 use crate::interrupt::unless_interrupted;
-use crate::outcome::shell_words;
 use crate::untrusted::printable;
 use crate::{report, terminal};
 
@@ -69,7 +68,7 @@ fn readiness(arguments: &ServiceStart) -> Option<Readiness> {
     file.or_else(tcp).or_else(http).or_else(command)
 }
 
-/// What a service wrote last says best why it has failed.
+/// What a service wrote last is shown with its failure.
 fn explained(
     pyro: &Pyro,
     workspace: &str,
@@ -77,32 +76,17 @@ fn explained(
     json: bool,
     started: Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let failure = match started {
-        Err(failure) if failure.code == Code::ServiceFailed => failure,
-        other => return other,
-    };
-    let lines = last_lines(pyro, workspace, name);
-    if !json && !lines.is_empty() {
-        terminal::note(&format!("end of what the service {name} wrote:"));
-        lines.iter().for_each(|line| terminal::note(&format!("  | {}", printable(line.as_bytes()))));
+    let Err(failure) = started else { return Ok(()) };
+    let (failure, lines) = pyro.explain_service(workspace, name, failure);
+    if lines.is_empty() {
+        return Err(failure);
     }
-    let message = format!("the service `{name}` did not become ready: {}", failure.message);
-    let cause = (json && !lines.is_empty()).then(|| format!("it wrote: {}", lines.join("\n")));
-    Err(Failure { message, cause: cause.or(failure.cause), ..failure })
-}
-
-/// The log of another start may be in front of them.
-fn last_lines(pyro: &Pyro, workspace: &str, name: &str) -> Vec<String> {
-    let tail = Tail::Lines(pyro::limits::LOG_LINES_OF_FAILURE);
-    let Ok(mut log) = pyro.service_log(workspace, name, tail) else { return Vec::new() };
-    let mut lines = Vec::new();
-    while let Ok(entries) = log.next(false) {
-        if entries.is_empty() {
-            break;
-        }
-        lines.extend(entries.into_iter().map(|entry| entry.text));
+    if json {
+        return Err(failure.because(format!("it wrote: {}", lines.join("\n"))));
     }
-    lines
+    terminal::note(&format!("end of what the service {name} wrote:"));
+    lines.iter().for_each(|line| terminal::note(&format!("  | {}", printable(line.as_bytes()))));
+    Err(failure)
 }
 
 async fn list(pyro: &Pyro, arguments: &One) -> Result<Status, Failure> {
@@ -110,14 +94,13 @@ async fn list(pyro: &Pyro, arguments: &One) -> Result<Status, Failure> {
     let info = pyro.workspace(&arguments.workspace).await?;
     let running = services.iter().filter(|service| service.state == "running").count();
     if arguments.json {
-        let values: Vec<Value> = services.iter().map(value).collect();
-        return Ok(report::written(report::json(&json!({
-            "workspace_id": info.workspace_id,
-            "count": services.len(),
-            "running_count": running,
-            "services": values,
-            "execution_mode": info.execution_mode.unwrap_or("none"),
-        }))));
+        return Ok(report::written(report::json(&ServiceList {
+            workspace_id: info.workspace_id,
+            count: services.len(),
+            running_count: running,
+            services,
+            execution_mode: info.execution_mode.unwrap_or("none"),
+        })));
     }
     let mut text =
         format!("Workspace: {}\nServices: {} total, {running} running\n", info.workspace_id, services.len());
@@ -150,7 +133,7 @@ fn described(workspace: &str, service: &ServiceInfo, mode: &str) -> String {
         "Workspace: {workspace}\nService: {}\nState: {}\nCommand: {}\nCwd: {}\nReadiness: {}{}\nExecution mode: {mode}\n",
         service.service_name,
         service.state,
-        printable(shell_words(&service.command).as_bytes()),
+        printable(service.command.as_bytes()),
         printable(service.cwd.as_bytes()),
         service.readiness,
         printable(target.as_bytes())
@@ -170,14 +153,9 @@ fn described(workspace: &str, service: &ServiceInfo, mode: &str) -> String {
 
 async fn stop(pyro: &Pyro, arguments: &ServiceStop) -> Result<Status, Failure> {
     let ServiceOne { one, name } = &arguments.which;
-    if pyro.forbid_service(&one.workspace, name).await? {
-        // Nothing of it runs; it does not come back with the workspace either.
-        let (id, service) = (pyro.workspace_id(&one.workspace)?, pyro.service(&one.workspace, name)?);
-        return Ok(shown(&id, &service, "none", "stop", one.json));
-    }
-    let mut workspace = open(pyro, &one.workspace, Starting::Never, one.json).await?;
-    with_spinner("stopping", workspace.stop_service(name, arguments.grace_seconds)).await?;
-    tell(pyro, &workspace, name, "stop", one.json)
+    let stopping = pyro.stop_service(&one.workspace, name, arguments.grace_seconds);
+    let (service, mode) = with_spinner("stopping", stopping).await?;
+    Ok(shown(&pyro.workspace_id(&one.workspace)?, &service, mode.unwrap_or("none"), "stop", one.json))
 }
 
 async fn restart(pyro: &Pyro, arguments: &ServiceRestart) -> Result<Status, Failure> {
@@ -212,7 +190,7 @@ fn tell(
     Ok(shown(workspace.id(), &service, workspace.execution_mode(), what, json))
 }
 
-fn shown(id: &str, service: &ServiceInfo, mode: &str, what: &str, json: bool) -> Status {
+fn shown(id: &str, service: &ServiceInfo, mode: &'static str, what: &str, json: bool) -> Status {
     if json {
         return told(id, service, mode);
     }
@@ -230,23 +208,8 @@ fn shown(id: &str, service: &ServiceInfo, mode: &str, what: &str, json: bool) ->
     Status::SUCCESS
 }
 
-fn told(workspace_id: &str, service: &ServiceInfo, execution_mode: &str) -> Status {
-    let mut value = value(service);
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("workspace_id".to_owned(), workspace_id.into());
-        fields.insert("execution_mode".to_owned(), execution_mode.into());
-    }
-    report::written(report::json(&value))
-}
-
-/// A service as JSON, its command as a line and as words.
-fn value(service: &ServiceInfo) -> Value {
-    let mut value = json!(service);
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("command".to_owned(), shell_words(&service.command).into());
-        fields.insert("argv".to_owned(), json!(service.command));
-    }
-    value
+fn told(workspace_id: &str, service: &ServiceInfo, execution_mode: &'static str) -> Status {
+    report::written(report::json(&ServiceResult::new(workspace_id, service, execution_mode)))
 }
 
 #[cfg(test)]
@@ -259,9 +222,8 @@ mod tests {
         let mut service = ServiceInfo {
             service_name: "web".to_owned(),
             state: "running",
-            command: ["sh", "-lc", "touch .web-ready && while true; do sleep 60; done"]
-                .map(str::to_owned)
-                .to_vec(),
+            command: "sh -lc 'touch .web-ready && while true; do sleep 60; done'".to_owned(),
+            argv: Vec::new(),
             cwd: "/workspace".to_owned(),
             user: None,
             readiness: "file".to_owned(),

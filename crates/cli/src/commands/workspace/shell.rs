@@ -7,18 +7,16 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 
-use pyro::{Code, Failure, Pyro, ShellInfo, ShellRequest, Starting, parse_signal, terminal_size};
-use serde::Serialize;
-use serde_json::{Value, json};
+use pyro::results::{ShellList, ShellResult};
+use pyro::{Code, Failure, Pyro, ShellInfo, ShellRequest, parse_signal, terminal_size};
 
-use super::{connect, exec, open};
+use super::{connect, exec};
 use crate::arguments::workspace::{
     One, Shell, ShellClose, ShellOne, ShellOpen, ShellResize, ShellSignal, ShellWrite,
 };
 use crate::exec_request::variables;
 use crate::exit::Status;
 use crate::interrupt::unless_interrupted;
-use crate::outcome::shell_words;
 use crate::untrusted::printable;
 use crate::{report, terminal};
 
@@ -46,15 +44,6 @@ pub(super) fn wants_json(arguments: &Shell) -> bool {
         Shell::Close(arguments) => arguments.which.one.json,
         Shell::Attach(arguments) => arguments.one.json,
     }
-}
-
-/// A shell with its workspace, as JSON.
-#[derive(Serialize)]
-struct Told<'a> {
-    workspace_id: &'a str,
-    #[serde(flatten)]
-    shell: Value,
-    execution_mode: &'a str,
 }
 
 async fn open_shell(pyro: &Pyro, arguments: ShellOpen) -> Result<Status, Failure> {
@@ -90,12 +79,8 @@ fn list(pyro: &Pyro, arguments: &One) -> Result<Status, Failure> {
     let shells = pyro.shells(&arguments.workspace)?;
     let id = pyro.workspace_id(&arguments.workspace)?;
     if arguments.json {
-        let values: Vec<Value> = shells.iter().map(value).collect();
-        return Ok(report::written(report::json(&json!({
-            "workspace_id": id,
-            "count": shells.len(),
-            "shells": values,
-        }))));
+        let count = shells.len();
+        return Ok(report::written(report::json(&ShellList { workspace_id: id, count, shells })));
     }
     let running = shells.iter().filter(|shell| shell.state == "running").count();
     let mut text = format!("Workspace: {id}\nShells: {} total, {running} running\n", shells.len());
@@ -107,7 +92,7 @@ fn list(pyro: &Pyro, arguments: &One) -> Result<Status, Failure> {
             printable(shell.cwd.as_bytes()),
             shell.cols,
             shell.rows,
-            command_of(shell)
+            printable(shell.command.as_bytes())
         ));
     }
     Ok(report::written(terminal::result(&text)))
@@ -166,40 +151,14 @@ async fn resize(pyro: &Pyro, arguments: &ShellResize) -> Result<Status, Failure>
 
 async fn close(pyro: &Pyro, arguments: &ShellClose) -> Result<Status, Failure> {
     let which = &arguments.which;
-    let shell = pyro.shell(&which.one.workspace, &which.shell)?;
-    if !matches!(shell.state, "running" | "paused") {
-        // It is what was wanted.
-        return Ok(told_of(pyro, which, &shell, "none", "close", ""));
-    }
-    let (mut workspace, shell) = running(pyro, which).await?;
-    match workspace.close_shell(&shell.shell_id, arguments.grace_seconds).await {
-        // It has ended by itself meanwhile.
-        Err(failure) if failure.code != Code::ShellEnded => return Err(failure),
-        _ => {}
-    }
-    tell(pyro, &workspace, &shell.shell_id, which, "close", "")
+    let closed = pyro.close_shell(&which.one.workspace, &which.shell, arguments.grace_seconds).await?;
+    let (shell, mode) = closed;
+    Ok(told_of(pyro, which, &shell, mode.unwrap_or("none"), "close", ""))
 }
 
 /// A shell that runs, and its workspace.
 async fn running(pyro: &Pyro, which: &ShellOne) -> Result<(pyro::Workspace, ShellInfo), Failure> {
-    let shell = pyro.shell(&which.one.workspace, &which.shell)?;
-    let ended = |state: &str| {
-        Failure::new(Code::ShellEnded, format!("the shell {} does not run", shell.shell_id))
-            .because(format!("its state is {state}"))
-            .fix("read what it printed with `pyro workspace shell read`, and open another one with `shell open`")
-    };
-    if !matches!(shell.state, "running" | "paused") {
-        return Err(ended(shell.state));
-    }
-    match open(pyro, &which.one.workspace, Starting::Never, which.one.json).await {
-        Ok(workspace) => Ok((workspace, shell)),
-        // Its VM has ended without a word.
-        Err(failure) if failure.code == Code::WorkspaceStopped => Err(ended("lost")),
-        Err(failure) if failure.code == Code::WorkspacePaused => {
-            Err(failure.fix(format!("run `pyro workspace resume {}` first", which.one.workspace)))
-        }
-        Err(failure) => Err(failure),
-    }
+    pyro.reach_shell(&which.one.workspace, &which.shell).await
 }
 
 fn tell(
@@ -218,7 +177,7 @@ fn told_of(
     pyro: &Pyro,
     which: &ShellOne,
     shell: &ShellInfo,
-    execution_mode: &str,
+    execution_mode: &'static str,
     what: &str,
     extra: &str,
 ) -> Status {
@@ -239,26 +198,8 @@ fn told_of(
     Status::SUCCESS
 }
 
-fn told(workspace_id: &str, shell: &ShellInfo, execution_mode: &str) -> Status {
-    report::written(report::json(&Told { workspace_id, shell: value(shell), execution_mode }))
-}
-
-/// A shell as JSON, its command as a line and as words.
-fn value(shell: &ShellInfo) -> Value {
-    let mut value = json!(shell);
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("command".to_owned(), command_of(shell).into());
-        fields.insert("argv".to_owned(), json!(shell.command));
-    }
-    value
-}
-
-/// What runs in it; the user's own shell has no name until it runs.
-fn command_of(shell: &ShellInfo) -> String {
-    match shell.command.is_empty() {
-        true => "shell".to_owned(),
-        false => printable(shell_words(&shell.command).as_bytes()),
-    }
+fn told(workspace_id: &str, shell: &ShellInfo, execution_mode: &'static str) -> Status {
+    report::written(report::json(&ShellResult::new(workspace_id, shell, execution_mode)))
 }
 
 #[cfg(test)]

@@ -1,25 +1,12 @@
 //! `pyro workspace snapshot`
 
+use pyro::results::{SnapshotDeleted, SnapshotList, SnapshotResult};
 use pyro::{Failure, Pyro, SnapshotInfo, SnapshotScope, SnapshotTaken};
-use serde::Serialize;
-use serde_json::json;
 
 use super::connect;
 use crate::arguments::workspace::{One, SnapshotCreate, SnapshotDelete};
 use crate::exit::Status;
 use crate::{report, terminal};
-
-/// What `snapshot create --json` prints.
-#[derive(Debug, Serialize)]
-struct Created<'a> {
-    workspace_id: &'a str,
-    snapshot_name: &'a str,
-    kind: &'static str,
-    #[serde(flatten)]
-    taken: &'a SnapshotTaken,
-    execution_mode: &'static str,
-    accelerator: &'static str,
-}
 
 pub(super) async fn create(pyro: &Pyro, arguments: &SnapshotCreate) -> Result<Status, Failure> {
     let (workspace, name) = (arguments.connected.one.workspace.as_str(), arguments.name.as_str());
@@ -28,13 +15,12 @@ pub(super) async fn create(pyro: &Pyro, arguments: &SnapshotCreate) -> Result<St
     let scope = if arguments.memory { SnapshotScope::DiskAndMemory } else { SnapshotScope::Disk };
     let taken = workspace.snapshot(name, scope).await?;
     if arguments.connected.one.json {
-        return Ok(report::written(report::json(&Created {
-            workspace_id: workspace.id(),
-            snapshot_name: name,
+        return Ok(report::written(report::json(&SnapshotResult {
+            workspace_id: workspace.id().to_owned(),
+            snapshot_name: name.to_owned(),
             kind: "named",
-            taken: &taken,
-            execution_mode: workspace.execution_mode(),
-            accelerator: workspace.accelerator(),
+            taken,
+            origin: (&workspace).into(),
         })));
     }
     terminal::note(&marker(name, &taken));
@@ -64,11 +50,8 @@ pub(super) fn list(pyro: &Pyro, arguments: &One) -> Result<Status, Failure> {
     let snapshots = pyro.snapshots(&arguments.workspace)?;
     if arguments.json {
         let workspace_id = pyro.workspace_id(&arguments.workspace)?;
-        return Ok(report::written(report::json(&json!({
-            "workspace_id": workspace_id,
-            "count": snapshots.len(),
-            "snapshots": snapshots,
-        }))));
+        let count = snapshots.len();
+        return Ok(report::written(report::json(&SnapshotList { workspace_id, count, snapshots })));
     }
     let text: String = snapshots.iter().map(|snapshot| describe(snapshot) + "\n").collect();
     Ok(report::written(terminal::result(&text)))
@@ -92,11 +75,9 @@ pub(super) fn delete(pyro: &Pyro, arguments: &SnapshotDelete) -> Result<Status, 
     let freed = pyro.delete_snapshot(&arguments.one.workspace, name)?;
     if arguments.one.json {
         let workspace_id = pyro.workspace_id(&arguments.one.workspace)?;
-        return Ok(report::written(report::json(&json!({
-            "workspace_id": workspace_id,
-            "snapshot_name": name,
-            "freed_bytes": freed,
-        }))));
+        let snapshot_name = name.to_owned();
+        let result = SnapshotDeleted { workspace_id, snapshot_name, freed_bytes: freed };
+        return Ok(report::written(report::json(&result)));
     }
     terminal::note(&format!("[workspace-snapshot-delete] snapshot_name={name} freed_bytes={freed}"));
     Ok(Status::SUCCESS)

@@ -6,7 +6,6 @@ use super::block::block;
 use super::connect;
 use crate::arguments::workspace::Connected;
 use crate::exit::Status;
-use crate::outcome::shell_words;
 use crate::untrusted::printable;
 use crate::{report, terminal};
 
@@ -48,7 +47,7 @@ fn section(text: &mut String, name: &str, entries: &[HistoryEntry]) {
     text.push_str(&format!("{name}:\n"));
     for entry in entries {
         let code = entry.exit_code.map_or_else(|| entry.state.to_owned(), |code| code.to_string());
-        let command = printable(shell_words(&entry.command).as_bytes());
+        let command = printable(entry.command.as_bytes());
         text.push_str(&format!("- {} [{code}] {}\n", entry.sequence, command.replace('\n', " ")));
     }
 }

@@ -2,6 +2,7 @@
 
 use pyro_proto::shim;
 use pyro_store::{LogLine, LogLines, LogReader, OutputStream};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::Workspace;
@@ -19,7 +20,7 @@ pub enum Tail {
 }
 
 /// A line of a log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LogEntry {
     /// When it was written, by the clock of this host.
     pub time: String,

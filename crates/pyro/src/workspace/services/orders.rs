@@ -7,11 +7,11 @@ use pyro_proto::agent::{self, Exec, Restart};
 use pyro_proto::shim;
 use pyro_store::{ServiceNews, ServiceState};
 
-use super::super::Workspace;
 use super::super::shells::grace_ms;
-use super::{Readiness, new_name};
+use super::super::{Starting, Workspace};
+use super::{Readiness, ServiceInfo, Tail, new_name};
 use crate::connection::unexpected;
-use crate::limits::READY_SECONDS_MAX;
+use crate::limits::{LOG_LINES_OF_FAILURE, READY_SECONDS_MAX};
 use crate::{Code, Failure, Pyro};
 
 /// A service to be started.
@@ -98,6 +98,43 @@ impl Pyro {
         let news = ServiceNews { wanted: false, state, ..news };
         self.store.set_service(&record.workspace.id, &service.service.name, &news)?;
         Ok(true)
+    }
+}
+
+impl Pyro {
+    /// Stops a service, and tells how its guest is reached. Of one whose workspace does not run nothing is left but
+    /// the wish that it comes back, which goes.
+    pub async fn stop_service(
+        &self,
+        reference: &str,
+        name: &str,
+        grace_seconds: u64,
+    ) -> Result<(ServiceInfo, Option<&'static str>), Failure> {
+        if self.forbid_service(reference, name).await? {
+            return Ok((self.service(reference, name)?, None));
+        }
+        let mut workspace = self.open_workspace(reference, Starting::Never, |_| {}).await?;
+        workspace.stop_service(name, grace_seconds).await?;
+        Ok((self.service(workspace.id(), name)?, Some(workspace.execution_mode())))
+    }
+
+    /// What a service wrote last says best why it did not become ready: the failure with its name in it, and those
+    /// lines. The log of another start may be in front of them.
+    pub fn explain_service(&self, reference: &str, name: &str, failure: Failure) -> (Failure, Vec<String>) {
+        if failure.code != Code::ServiceFailed {
+            return (failure, Vec::new());
+        }
+        let mut lines = Vec::new();
+        if let Ok(mut log) = self.service_log(reference, name, Tail::Lines(LOG_LINES_OF_FAILURE)) {
+            while let Ok(entries) = log.next(false) {
+                if entries.is_empty() {
+                    break;
+                }
+                lines.extend(entries.into_iter().map(|entry| entry.text));
+            }
+        }
+        let message = format!("the service `{name}` did not become ready: {}", failure.message);
+        (Failure { message, ..failure }, lines)
     }
 }
 

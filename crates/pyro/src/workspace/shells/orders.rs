@@ -7,10 +7,11 @@ use pyro_proto::agent::{Exec, Terminal, TerminalSize};
 use pyro_proto::limits::SHELL_WRITE_BYTES_MAX;
 use pyro_proto::shim::{self, ShellOrder};
 
-use super::super::Workspace;
+use super::super::{Starting, Workspace};
+use super::ShellInfo;
 use crate::connection::unexpected;
 use crate::limits::{GRACE_SECONDS_MAX, SHELL_PROMPT_SECONDS_MAX, SHELL_WRITE_SECONDS_MAX};
-use crate::{Code, Failure, Output};
+use crate::{Code, Failure, Output, Pyro};
 
 /// Value of `TERM`, which every image's terminal database has.
 const TERM: &str = "xterm-256color";
@@ -41,6 +42,50 @@ impl ShellRequest {
             stdin: true,
             timeout_ms: None,
         }
+    }
+}
+
+impl Pyro {
+    /// A shell that runs, and its workspace. Nothing is started for it.
+    pub async fn reach_shell(&self, reference: &str, shell: &str) -> Result<(Workspace, ShellInfo), Failure> {
+        let shell = self.shell(reference, shell)?;
+        let ended = |state: &str| {
+            Failure::new(Code::ShellEnded, format!("the shell {} does not run", shell.shell_id))
+                .because(format!("its state is {state}"))
+                .fix("read what it printed with `pyro workspace shell read`, and open another one with `pyro workspace shell open`")
+        };
+        if !shell.is_up() {
+            return Err(ended(shell.state));
+        }
+        match self.open_workspace(reference, Starting::Never, |_| {}).await {
+            Ok(workspace) => Ok((workspace, shell)),
+            // Its VM has ended without a word.
+            Err(failure) if failure.code == Code::WorkspaceStopped => Err(ended("lost")),
+            Err(failure) if failure.code == Code::WorkspacePaused => {
+                Err(failure.fix(format!("run `pyro workspace resume {reference}` first")))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Closes a shell, and tells how its guest is reached. One that has ended already is what was wanted.
+    pub async fn close_shell(
+        &self,
+        reference: &str,
+        shell: &str,
+        grace_seconds: u64,
+    ) -> Result<(ShellInfo, Option<&'static str>), Failure> {
+        let known = self.shell(reference, shell)?;
+        if !known.is_up() {
+            return Ok((known, None));
+        }
+        let (mut workspace, shell) = self.reach_shell(reference, shell).await?;
+        match workspace.close_shell(&shell.shell_id, grace_seconds).await {
+            // It has ended by itself meanwhile.
+            Err(failure) if failure.code != Code::ShellEnded => return Err(failure),
+            _ => {}
+        }
+        Ok((self.shell(workspace.id(), &shell.shell_id)?, Some(workspace.execution_mode())))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::io;
 
+use pyro::results::ServiceLines;
 use pyro::{Code, Failure, LogEntry, Output, Pyro, Starting, Tail};
-use serde_json::json;
 
 use crate::arguments::workspace::ServiceLogs;
 use crate::exit::Status;
@@ -25,14 +25,14 @@ pub(super) async fn run(pyro: &Pyro, arguments: &ServiceLogs) -> Result<Status, 
             }
             entries.extend(next);
         }
-        return Ok(report::written(report::json(&json!({
-            "workspace_id": id,
-            "service_name": name,
-            "state": service.state,
-            "count": entries.len(),
-            "entries": entries,
-            "bytes_cut": log.cut_bytes(),
-        }))));
+        return Ok(report::written(report::json(&ServiceLines {
+            workspace_id: id,
+            service_name: name.to_owned(),
+            state: service.state,
+            count: entries.len(),
+            entries,
+            bytes_cut: log.cut_bytes(),
+        })));
     }
     let header = format!("Workspace: {id}\nService: {name}\nState: {}\n", service.state);
     let follows = arguments.follow && service.is_up();

@@ -1,7 +1,7 @@
 //! `pyro workspace shell read`
 
+use pyro::results::ShellOutput;
 use pyro::{Failure, Pyro, ReadRequest, ShellReading, ShellView};
-use serde_json::json;
 
 use crate::arguments::workspace::ShellRead;
 use crate::exit::Status;
@@ -24,7 +24,7 @@ pub(super) async fn run(pyro: &Pyro, arguments: &ShellRead) -> Result<Status, Fa
     let id = pyro.workspace_id(&which.one.workspace)?;
     let reading = pyro.read_shell(&id, &which.shell, &request).await?;
     let written = match which.one.json {
-        true => report::json(&value(&id, &reading)),
+        true => report::json(&ShellOutput::new(&id, &reading)),
         false => show(&reading, request.view),
     };
     if !which.one.json {
@@ -41,26 +41,6 @@ fn show(reading: &ShellReading, view: ShellView) -> std::io::Result<()> {
         terminal::output_to_stdout(b"\n")?;
     }
     Ok(())
-}
-
-fn value(id: &str, reading: &ShellReading) -> serde_json::Value {
-    let mut value = super::value(&reading.shell);
-    let more = json!({
-        "workspace_id": id,
-        "output": String::from_utf8_lossy(&reading.output),
-        "cursor": reading.cursor,
-        "next_cursor": reading.next_cursor,
-        "truncated": reading.truncated,
-        "first_available": reading.first_available,
-        "matched": reading.matched,
-        "passed_over": reading.passed_over,
-        "screen_cursor": reading.screen_cursor.map(|(row, column)| json!({ "row": row, "column": column })),
-        "execution_mode": reading.execution_mode.unwrap_or("none"),
-    });
-    if let (Some(fields), serde_json::Value::Object(more)) = (value.as_object_mut(), more) {
-        fields.extend(more);
-    }
-    value
 }
 
 /// The transcript's line, with what else there is to say behind it.
