@@ -6,9 +6,10 @@ use std::path::Path;
 
 use crate::support::Machine;
 
-const GROUPS: [&[&str]; 10] = [
+const GROUPS: [&[&str]; 11] = [
     &[],
     &["env"],
+    &["mcp"],
     &["pool"],
     &["workspace"],
     &["workspace", "sync"],
@@ -19,7 +20,7 @@ const GROUPS: [&[&str]; 10] = [
     &["workspace", "service"],
 ];
 
-const COMMANDS: [&[&str]; 64] = [
+const COMMANDS: [&[&str]; 66] = [
     &[],
     &["doctor"],
     &["env"],
@@ -76,6 +77,8 @@ const COMMANDS: [&[&str]; 64] = [
     &["workspace", "resume"],
     &["workspace", "delete"],
     &["workspace", "gc"],
+    &["mcp"],
+    &["mcp", "serve"],
     &["pool"],
     &["pool", "status"],
     &["pool", "fill"],

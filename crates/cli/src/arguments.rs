@@ -5,8 +5,10 @@ use std::ffi::OsString;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pyro::AcceleratorChoice;
 
+pub(crate) mod mcp;
 pub(crate) mod workspace;
 
+pub(crate) use mcp::{Mcp, McpProfile, McpServe};
 pub(crate) use workspace::Workspace;
 
 /// Disposable computers for coding agents: a fresh Linux microVM in a blink.
@@ -51,6 +53,9 @@ pub(crate) enum Command {
     /// Work in computers that stay: exec, sync, diff, apply, export, snapshot, reset, fork
     #[command(subcommand, visible_alias = "ws")]
     Workspace(Workspace),
+    /// Give models the tools: an MCP server
+    #[command(subcommand)]
+    Mcp(Mcp),
     /// Look after the VMs that wait for the next `run` or `workspace create`
     #[command(subcommand)]
     Pool(Pool),

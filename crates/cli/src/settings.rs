@@ -101,6 +101,26 @@ pub(crate) fn git_rules() -> GitRules {
     GitRules { user_excludes: pyro::user_excludes(), home: env::var_os("HOME").map(PathBuf::from) }
 }
 
+/// Where this process was started.
+pub(crate) fn directory() -> Result<PathBuf, Failure> {
+    env::current_dir().map_err(|error| {
+        Failure::new(Code::InvalidArgument, "the current directory is gone")
+            .because(error)
+            .fix("cd somewhere else")
+    })
+}
+
+/// What clients of the MCP server over HTTP must say.
+pub(crate) fn mcp_token() -> Result<Option<String>, Failure> {
+    let Some(value) = env::var_os("PYRO_MCP_TOKEN").filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    value.into_string().map(Some).map_err(|_| {
+        Failure::new(Code::InvalidArgument, "PYRO_MCP_TOKEN is no text")
+            .fix("set it to visible ASCII characters")
+    })
+}
+
 /// The value of a variable that is handed on by name alone, as `--env NAME` does.
 pub(crate) fn inherited(name: &OsStr) -> Option<OsString> {
     env::var_os(name)

@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod env;
 mod gc;
+mod mcp;
 mod pool;
 mod refill;
 mod run;
@@ -56,6 +57,9 @@ fn with_state(parsed: Arguments) -> Result<Status, Failure> {
         if let Command::Doctor(arguments) = &parsed.command {
             return doctor::run(config, arguments).await;
         }
+        if let Command::Mcp(arguments) = parsed.command {
+            return mcp::run(config, arguments).await;
+        }
         let pyro = Pyro::open(config)?;
         match parsed.command {
             Command::Env(arguments) => env::run(&pyro, arguments).await,
@@ -66,7 +70,9 @@ fn with_state(parsed: Arguments) -> Result<Status, Failure> {
             Command::Refill(arguments) => refill::run(&pyro, &arguments).await,
             Command::Demo(arguments) => demo::run(&pyro, &arguments).await,
             Command::Bench(arguments) => bench::run(&pyro, &arguments).await,
-            Command::Doctor(_) | Command::Completions(_) | Command::Shim => Ok(Status::SUCCESS),
+            Command::Doctor(_) | Command::Mcp(_) | Command::Completions(_) | Command::Shim => {
+                Ok(Status::SUCCESS)
+            }
         }
     });
     // A thread may still be blocked reading a terminal; it must not hold up the end.
@@ -93,7 +99,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Pool(Pool::Status { json } | Pool::Drain { json }) => *json,
         Command::Pool(Pool::Fill(arguments)) => arguments.json,
         Command::Gc(arguments) => arguments.json,
-        Command::Completions(_) | Command::Shim | Command::Refill(_) => false,
+        Command::Completions(_) | Command::Mcp(_) | Command::Shim | Command::Refill(_) => false,
     }
 }
 
