@@ -1,10 +1,12 @@
 //! One call of a tool: the core as it finds it, and what tools have in common.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use pyro::{
-    Cancel, Exec, Failure, Pyro, Seed, SeedRules, Starting, WORKSPACE, Workspace, WorkspaceInfo,
-    parse_seconds,
+    Cancel, Exec, Failure, Pyro, Seed, SeedRules, Starting, Workspace, WorkspaceInfo, parse_seconds,
+    working_directory,
 };
 use tokio::sync::MutexGuard;
 
@@ -91,7 +93,7 @@ impl Call {
 /// A line for the guest's shell, as what the guest is asked for.
 pub(crate) fn shell_line(
     command: &str,
-    directory: Option<&str>,
+    directory: Option<&OsStr>,
     timeout_seconds: u64,
 ) -> Result<Exec, Failure> {
     let timeout_seconds = parse_seconds("timeout_seconds", timeout_seconds)?;
@@ -111,12 +113,9 @@ pub(crate) fn words(command: &str) -> [&str; 3] {
     ["sh", "-c", command]
 }
 
-/// A directory of the guest: `/workspace`, one in it, or any other by its whole path.
-pub(crate) fn directory(cwd: Option<&str>) -> String {
-    match cwd {
-        None => WORKSPACE.to_owned(),
-        Some(cwd) => std::path::Path::new(WORKSPACE).join(cwd).to_string_lossy().into_owned(),
-    }
+/// Where something runs.
+pub(crate) fn directory(cwd: Option<&str>) -> OsString {
+    working_directory(cwd.map(OsStr::new))
 }
 
 /// Bytes of each output that an answer may have.

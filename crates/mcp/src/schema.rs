@@ -22,14 +22,17 @@ pub(crate) fn input<T: JsonSchema>() -> Arc<JsonObject> {
     Arc::new(schema)
 }
 
-/// The schema of a tool's result: names and types of its first level. What they mean, their names say.
+/// The schema of a tool's result: names and types of its first level. What they mean, their names say. A failure is
+/// a result too, and clients check it: `error` is in every schema, and nothing else is required.
 pub(crate) fn output<T: JsonSchema>() -> Arc<JsonObject> {
     let schema = whole::<T>();
     let mut properties = Map::new();
     collect(&Value::Object(schema), &mut properties);
+    properties.insert("error".to_owned(), json!({ "type": "object" }));
     let mut short = Map::new();
     short.insert("type".to_owned(), json!("object"));
     short.insert("properties".to_owned(), Value::Object(properties));
+    short.insert("additionalProperties".to_owned(), json!(false));
     Arc::new(short)
 }
 
@@ -169,8 +172,10 @@ mod tests {
                 "count": { "type": ["integer", "null"] },
                 "word": { "type": ["string", "null"] },
                 "deep": { "type": "integer" },
-                "list": { "type": "array" }
-            }
+                "list": { "type": "array" },
+                "error": { "type": "object" }
+            },
+            "additionalProperties": false
         });
         assert_eq!(out, expected, "{out}");
     }

@@ -4,6 +4,7 @@
 mod changes;
 mod commands;
 mod files;
+mod one_shot;
 mod services;
 mod shells;
 mod snapshots;
@@ -147,6 +148,7 @@ pub(crate) fn catalog() -> &'static [Tool] {
     static CATALOG: LazyLock<Vec<Tool>> = LazyLock::new(|| {
         let mut tools = Vec::new();
         for add in [
+            one_shot::add,
             vms::add,
             workspaces::add,
             commands::add,

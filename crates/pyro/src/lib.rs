@@ -53,7 +53,8 @@ pub use workspace::{
     Patched, Paused, Progress, Pushed, ReadRequest, Readiness, ResetDone, ResetRequest, Screen, Seed,
     SeedInfo, SeedRules, ServiceInfo, ServiceLog, ServiceRequest, ShellInfo, ShellReading, ShellRequest,
     ShellView, SnapshotInfo, SnapshotScope, SnapshotTaken, Source, Starting, Stopped, Tail, TerminalModes,
-    UpdateRequest, WORKSPACE, Workspace, WorkspaceInfo, WorkspaceSummary, parse_signal, terminal_size,
+    UpdateRequest, WORKSPACE, Workspace, WorkspaceInfo, WorkspaceSummary, parse_mode, parse_signal,
+    terminal_size, working_directory,
 };
 
 /// One user's pyro on this machine.

@@ -5,7 +5,6 @@ use pyro::{Code, Failure, KeptOutput};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::vms::default_timeout;
 use super::{Arguments, Effect, Tool};
 use crate::answer::Answer;
 use crate::call::{Call, directory, output_bytes, shell_line, words};
@@ -15,6 +14,10 @@ use crate::profile::Profile;
 pub(super) fn add(tools: &mut Vec<Tool>) {
     tools.push(Tool::new::<WorkspaceExec>(Profile::WorkspaceCore));
     tools.push(Tool::new::<WorkspaceLogs>(Profile::WorkspaceCore));
+}
+
+pub(super) fn default_timeout() -> u64 {
+    30
 }
 
 /// A command that is waited for.
@@ -40,7 +43,7 @@ impl Command<'_> {
             workspace_id: workspace.id().to_owned(),
             sequence,
             command: shell_words(&words(self.line)),
-            cwd,
+            cwd: cwd.to_string_lossy().into_owned(),
             origin: (&workspace).into(),
             end: finished.into(),
         };
@@ -121,7 +124,7 @@ impl Arguments for WorkspaceExec {
             workspace_id: workspace.id().to_owned(),
             sequence,
             command: shell_words(&words(&self.command)),
-            cwd,
+            cwd: cwd.to_string_lossy().into_owned(),
             detached: true,
             origin: (&workspace).into(),
         };

@@ -1,7 +1,7 @@
 //! Single files of a workspace.
 
 use pyro::results::{ExportedResult, FileContent, FileListing, FileWritten};
-use pyro::{Code, Failure, FileEntry, GuestPath};
+use pyro::{Failure, FileEntry, GuestPath};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -161,7 +161,7 @@ impl Arguments for FileWrite {
 
     async fn run(self, call: &Call) -> Result<Answer<FileWritten>, Failure> {
         let path = GuestPath::parse(self.path.as_ref())?;
-        let mode = self.mode.as_deref().map(parse_mode).transpose()?;
+        let mode = self.mode.as_deref().map(pyro::parse_mode).transpose()?;
         let mut workspace = call.workspace(&self.workspace_id).await?;
         let contents = std::io::Cursor::new(self.text.into_bytes());
         let bytes_written = workspace.write_file(&path, Box::new(contents), mode).await?;
@@ -174,13 +174,6 @@ impl Arguments for FileWrite {
         let text = format!("path={} bytes_written={bytes_written}", written.path);
         Ok(Answer::new(written, text))
     }
-}
-
-fn parse_mode(text: &str) -> Result<u32, Failure> {
-    u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(|| {
-        Failure::new(Code::InvalidArgument, format!("{text:?} is no mode"))
-            .fix("write permissions in octal, such as 644 or 755")
-    })
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

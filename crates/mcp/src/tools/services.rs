@@ -98,7 +98,7 @@ impl Arguments for Start {
             name: self.service_name,
             command: words(&self.command).map(Into::into).to_vec(),
             environment: Vec::new(),
-            directory: directory(self.cwd.as_deref()).into(),
+            directory: directory(self.cwd.as_deref()),
             user: None,
             ready_timeout_seconds: self.ready_timeout_seconds,
             ready_interval_ms: self.ready_interval_ms,

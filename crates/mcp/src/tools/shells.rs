@@ -63,7 +63,7 @@ impl Arguments for Open {
         let request = ShellRequest {
             command: Vec::new(),
             environment: Vec::new(),
-            directory: directory(self.cwd.as_deref()).into(),
+            directory: directory(self.cwd.as_deref()),
             user: None,
             size: terminal_size(self.cols, self.rows)?,
         };

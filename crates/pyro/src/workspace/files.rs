@@ -47,6 +47,14 @@ pub struct FileRead {
     pub total_bytes: u64,
 }
 
+/// Reads permissions in octal.
+pub fn parse_mode(text: &str) -> Result<u32, Failure> {
+    u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(|| {
+        Failure::new(Code::InvalidArgument, format!("{text:?} is no mode"))
+            .fix("write permissions in octal, such as 644 or 755")
+    })
+}
+
 impl Workspace {
     /// What is in a directory, or below it; a file lists itself. Hands out each entry as it comes.
     pub async fn list_files(

@@ -1,8 +1,9 @@
 //! Paths in a workspace, as people write them.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use pyro_proto::tree::TreePath;
 
@@ -10,6 +11,11 @@ use crate::{Code, Failure};
 
 /// Where a workspace is in its guest.
 pub const WORKSPACE: &str = "/workspace";
+
+/// Where a command runs: `/workspace`, a directory in it, or any other of the guest by its whole path.
+pub fn working_directory(cwd: Option<&OsStr>) -> OsString {
+    cwd.map_or_else(|| WORKSPACE.into(), |cwd| Path::new(WORKSPACE).join(cwd).into_os_string())
+}
 
 /// A path at or below `/workspace`, by its names alone: where symlinks lead, only the guest can tell.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,9 @@
 //! `pyro workspace exec`
 
-use std::ffi::OsString;
 use std::time::Instant;
 
 use pyro::results::{Detached, Executed, shell_words};
-use pyro::{Code, Failure, Finished, Pyro, WORKSPACE, Workspace};
+use pyro::{Code, Failure, Finished, Pyro, Workspace};
 
 use super::connect;
 use crate::arguments::workspace::Exec;
@@ -17,7 +16,7 @@ use crate::untrusted::printable;
 use crate::{report, terminal};
 
 pub(super) async fn run(pyro: &Pyro, arguments: Exec) -> Result<Status, Failure> {
-    let directory = directory(arguments.cwd.clone());
+    let directory = pyro::working_directory(arguments.cwd.as_deref());
     let exec = exec_of(&arguments.execute, Some(directory.clone()), &arguments.command)?;
     let mut interrupts = Interrupts::install()
         .map_err(|error| Failure::new(Code::System, "signals cannot be handled").because(error))?;
@@ -44,14 +43,6 @@ pub(super) async fn run(pyro: &Pyro, arguments: Exec) -> Result<Status, Failure>
         Ended::ReaderLeft => Ok(Status::BROKEN_PIPE),
         Ended::Left => Ok(Status::SUCCESS),
         Ended::Failed(failure) => Err(failure),
-    }
-}
-
-/// Where the command runs: `/workspace`, a directory in it, or any other of the guest by its whole path.
-pub(super) fn directory(cwd: Option<OsString>) -> OsString {
-    match cwd {
-        None => WORKSPACE.into(),
-        Some(cwd) => std::path::Path::new(WORKSPACE).join(cwd).into_os_string(),
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) async fn read(pyro: &Pyro, arguments: &FileRead) -> Result<Status, Fa
 
 pub(super) async fn write(pyro: &Pyro, arguments: FileWrite) -> Result<Status, Failure> {
     let path = GuestPath::parse(&arguments.path)?;
-    let mode = arguments.mode.as_deref().map(parse_mode).transpose()?;
+    let mode = arguments.mode.as_deref().map(pyro::parse_mode).transpose()?;
     let contents: Box<dyn Read> = match (arguments.text, &arguments.input) {
         (Some(text), _) => Box::new(std::io::Cursor::new(text.into_bytes())),
         (None, Some(input)) => Box::new(open(input)?),
@@ -123,13 +123,6 @@ fn open(input: &std::path::Path) -> Result<File, Failure> {
             .fix("bring directories in with `pyro workspace sync push`"));
     }
     Ok(file)
-}
-
-fn parse_mode(text: &str) -> Result<u32, Failure> {
-    u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(|| {
-        Failure::new(Code::InvalidArgument, format!("{text:?} is no mode"))
-            .fix("write permissions in octal, such as 644 or 755")
-    })
 }
 
 fn unwritten(error: &std::io::Error) -> Failure {

@@ -3,9 +3,9 @@
 mod logs;
 
 use pyro::results::{ServiceList, ServiceResult};
-use pyro::{Code, Failure, Pyro, Readiness, ServiceInfo, ServiceRequest};
+use pyro::{Code, Failure, Pyro, Readiness, ServiceInfo, ServiceRequest, working_directory};
 
-use super::{connect, exec};
+use super::connect;
 use crate::arguments::workspace::{One, Service, ServiceOne, ServiceRestart, ServiceStart, ServiceStop};
 use crate::exec_request::variables;
 use crate::exit::Status;
@@ -45,7 +45,7 @@ async fn start(pyro: &Pyro, arguments: &ServiceStart) -> Result<Status, Failure>
         name: arguments.name.clone(),
         command: arguments.command.clone(),
         environment: variables(&arguments.env)?,
-        directory: exec::directory(arguments.cwd.clone()),
+        directory: working_directory(arguments.cwd.as_deref()),
         user: arguments.user.clone(),
         readiness: readiness(arguments),
         ready_timeout_seconds: arguments.ready_timeout_seconds,

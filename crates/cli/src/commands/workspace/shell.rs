@@ -8,9 +8,9 @@ use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 
 use pyro::results::{ShellList, ShellResult};
-use pyro::{Code, Failure, Pyro, ShellInfo, ShellRequest, parse_signal, terminal_size};
+use pyro::{Code, Failure, Pyro, ShellInfo, ShellRequest, parse_signal, terminal_size, working_directory};
 
-use super::{connect, exec};
+use super::connect;
 use crate::arguments::workspace::{
     One, Shell, ShellClose, ShellOne, ShellOpen, ShellResize, ShellSignal, ShellWrite,
 };
@@ -50,7 +50,7 @@ async fn open_shell(pyro: &Pyro, arguments: ShellOpen) -> Result<Status, Failure
     let request = ShellRequest {
         size: terminal_size(arguments.size.cols, arguments.size.rows)?,
         environment: variables(&arguments.env)?,
-        directory: exec::directory(arguments.cwd.clone()),
+        directory: working_directory(arguments.cwd.as_deref()),
         user: arguments.user.clone(),
         command: arguments.command.clone(),
     };
