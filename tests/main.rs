@@ -22,6 +22,7 @@ mod guest;
 mod history;
 mod host;
 mod hostile;
+mod hosts;
 mod json;
 mod kills;
 mod layers;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::support::Machine;
 
-const GROUPS: [&[&str]; 11] = [
+const GROUPS: [&[&str]; 12] = [
     &[],
     &["env"],
     &["mcp"],
@@ -18,9 +18,10 @@ const GROUPS: [&[&str]; 11] = [
     &["workspace", "snapshot"],
     &["workspace", "shell"],
     &["workspace", "service"],
+    &["host"],
 ];
 
-const COMMANDS: [&[&str]; 66] = [
+const COMMANDS: [&[&str]; 71] = [
     &[],
     &["doctor"],
     &["env"],
@@ -86,6 +87,11 @@ const COMMANDS: [&[&str]; 66] = [
     &["gc"],
     &["demo"],
     &["bench"],
+    &["host"],
+    &["host", "connect"],
+    &["host", "print-config"],
+    &["host", "doctor"],
+    &["host", "repair"],
     &["completions"],
 ];
 

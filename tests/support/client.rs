@@ -206,6 +206,12 @@ impl Finished {
         self
     }
 
+    /// Asserts that standard output has this in it.
+    pub(crate) fn tells(&self, text: &str) -> &Finished {
+        assert!(self.out().contains(text), "{text:?} is not in: {}, stderr: {}", self.out(), self.err());
+        self
+    }
+
     /// Asserts that standard error has each of these.
     pub(crate) fn explains(&self, texts: &[&str]) -> &Finished {
         for text in texts {

@@ -5,9 +5,11 @@ use std::ffi::OsString;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pyro::AcceleratorChoice;
 
+pub(crate) mod host;
 pub(crate) mod mcp;
 pub(crate) mod workspace;
 
+pub(crate) use host::Host;
 pub(crate) use mcp::{Mcp, McpProfile, McpServe};
 pub(crate) use workspace::Workspace;
 
@@ -65,6 +67,9 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Measure this machine: cold boot, template fork, run, exec, snapshot, reset, fork
     Bench(Bench),
+    /// Set MCP hosts up to start `pyro mcp serve`: Claude Code, Codex, OpenCode, Cursor
+    #[command(subcommand)]
+    Host(Host),
     /// Print the completion script of a shell
     Completions(Completions),
     /// The supervisor of one VM; started by other commands

@@ -22,11 +22,14 @@ pub(crate) fn from_environment(accelerator: Option<AcceleratorChoice>) -> Result
         accelerator,
         vmm: lookup("PYRO_QEMU").map(PathBuf::from),
         search_path: lookup("PATH").unwrap_or_else(|| SEARCH_PATH_DEFAULT.into()),
-        program: env::current_exe().map_err(|error| {
-            Failure::new(Code::System, "this program's own file cannot be found").because(error)
-        })?,
+        program: own_program()?,
         pool: pool_of(lookup("PYRO_POOL"))?,
     })
+}
+
+fn own_program() -> Result<PathBuf, Failure> {
+    env::current_exe()
+        .map_err(|error| Failure::new(Code::System, "this program's own file cannot be found").because(error))
 }
 
 /// VMs that wait for the next command; 0 switches them off.
@@ -77,6 +80,40 @@ fn absolute(path: PathBuf) -> Result<PathBuf, Failure> {
     std::path::absolute(&path).map_err(|error| {
         Failure::new(Code::StateUnusable, format!("the directory {} cannot be used", path.display()))
             .because(error)
+    })
+}
+
+/// Where MCP hosts keep their configuration, and where this program is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HostSettings {
+    pub(crate) home: Option<PathBuf>,
+    pub(crate) xdg_config_home: Option<PathBuf>,
+    pub(crate) claude_config_dir: Option<PathBuf>,
+    pub(crate) codex_home: Option<PathBuf>,
+    pub(crate) opencode_config: Option<PathBuf>,
+    pub(crate) search_path: OsString,
+    /// This program's file, as the kernel names it.
+    pub(crate) program: PathBuf,
+    pub(crate) current_directory: PathBuf,
+}
+
+/// Reads what the commands about MCP hosts need. None of them needs a state.
+pub(crate) fn of_hosts() -> Result<HostSettings, Failure> {
+    let current_directory = directory()?;
+    let path = |name: &str| {
+        let value = env::var_os(name).filter(|value| !value.is_empty())?;
+        Some(current_directory.join(value))
+    };
+    Ok(HostSettings {
+        home: path("HOME"),
+        // The XDG base directory specification has relative values ignored.
+        xdg_config_home: env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute()),
+        claude_config_dir: path("CLAUDE_CONFIG_DIR"),
+        codex_home: path("CODEX_HOME"),
+        opencode_config: path("OPENCODE_CONFIG"),
+        search_path: env::var_os("PATH").unwrap_or_else(|| SEARCH_PATH_DEFAULT.into()),
+        program: own_program()?,
+        current_directory,
     })
 }
 

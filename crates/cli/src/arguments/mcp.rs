@@ -12,7 +12,7 @@ pub(crate) enum Mcp {
 }
 
 /// Values of `--profile`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum McpProfile {
     /// One tool: a command in a fresh VM
     VmRun,

@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod env;
 mod gc;
+mod host;
 mod mcp;
 mod pool;
 mod refill;
@@ -41,7 +42,11 @@ pub(crate) fn dispatch(arguments: Vec<OsString>) -> ExitCode {
         _ => {}
     }
     let json = wants_json(&parsed.command);
-    match with_state(parsed) {
+    let done = match &parsed.command {
+        Command::Host(arguments) => host::run(arguments),
+        _ => with_state(parsed),
+    };
+    match done {
         Ok(status) => status,
         Err(failure) => report::failure(&failure, json),
     }
@@ -70,9 +75,11 @@ fn with_state(parsed: Arguments) -> Result<Status, Failure> {
             Command::Refill(arguments) => refill::run(&pyro, &arguments).await,
             Command::Demo(arguments) => demo::run(&pyro, &arguments).await,
             Command::Bench(arguments) => bench::run(&pyro, &arguments).await,
-            Command::Doctor(_) | Command::Mcp(_) | Command::Completions(_) | Command::Shim => {
-                Ok(Status::SUCCESS)
-            }
+            Command::Doctor(_)
+            | Command::Host(_)
+            | Command::Mcp(_)
+            | Command::Completions(_)
+            | Command::Shim => Ok(Status::SUCCESS),
         }
     });
     // A thread may still be blocked reading a terminal; it must not hold up the end.
@@ -87,6 +94,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Doctor(arguments) => arguments.json,
         Command::Run(arguments) => arguments.json,
         Command::Workspace(arguments) => workspace::wants_json(arguments),
+        Command::Host(arguments) => host::wants_json(arguments),
         Command::Demo(arguments) => arguments.json,
         Command::Bench(arguments) => arguments.json,
         Command::Env(
