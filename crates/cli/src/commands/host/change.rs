@@ -56,6 +56,15 @@ impl Opened {
         let place = Place::find(settings, named.host, named.scope, arguments.serve.project_path.as_deref())?;
         let wanted = Wanted::new(settings, &place, &arguments.serve)?;
         let original = Original::read(&place.file)?;
+        if place.scope == Scope::Project && !original.is_inside(&place.project) {
+            let what = format!(
+                "{} leads out of the project, to {}",
+                place.file.display(),
+                original.target.display()
+            );
+            return Err(Failure::new(Code::TargetUnusable, what)
+                .fix("make it a file of the project, or set the host up with --scope user"));
+        }
         let parsed = Document::parse(place.host.format(), original.content());
         let document = parsed.map_err(|fault| fault.of(&place.file))?;
         let located = Shape::locate(place.host, &document).map_err(|fault| fault.of(&place.file))?;

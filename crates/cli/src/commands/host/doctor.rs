@@ -16,7 +16,7 @@ use super::place::Place;
 use super::probe::{Answer, Launch, probe};
 use super::shape::{Entry, Located, Shape};
 use super::wanted::{Wanted, expand};
-use crate::arguments::host::{Examine, Serve};
+use crate::arguments::host::{Examine, Scope, Serve};
 use crate::exit::Status;
 use crate::settings::{self, HostSettings};
 use crate::untrusted::printable;
@@ -145,12 +145,16 @@ fn examine(
         return Ok(());
     }
     let comparison = compare(settings, place, located.shape, &value, wanted);
-    let mut another_program = false;
+    let (mut another_program, mut other_arguments) = (false, false);
     for difference in comparison.differences {
         match difference.subject {
             // Another program may be as good: that is seen when it is tried.
             Subject::Command => another_program = true,
-            Subject::Arguments | Subject::Other => examined.issue(difference.what, repair.clone()),
+            Subject::Arguments => {
+                other_arguments = true;
+                examined.issue(difference.what, repair.clone());
+            }
+            Subject::Other => examined.issue(difference.what, repair.clone()),
         }
     }
     if entry.switched_off {
@@ -160,6 +164,12 @@ fn examine(
         );
     }
     let Some(launch) = launch(settings, place, &entry, examined, &repair) else { return Ok(()) };
+    // A project's file may have come with the project: what it names is not run unseen.
+    if place.scope == Scope::Project && (another_program || other_arguments || !entry.variables.is_empty()) {
+        let why = "a project's file is tried only where it starts this program's server, without variables";
+        examined.untried = Some(why.to_owned());
+        return Ok(());
+    }
     let by_hand = format!("start `{}` by hand to see more", shell_words(&examined.command));
     let answer = try_it(&launch, examined, if another_program { &repair } else { &by_hand })?;
     if let Some(answer) = answer {

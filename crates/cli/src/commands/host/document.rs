@@ -251,6 +251,19 @@ mod tests {
         );
     }
 
+    /// What stands on one line stays there.
+    #[test]
+    fn json_on_one_line_stays_on_it() {
+        assert_eq!(
+            json("{\"mcpServers\":{\"o\":{\"a\":[1,2]}},\"z\":1}"),
+            "{\"mcpServers\":{\"o\":{\"a\":[1,2]},\"pyro\":{\"command\":\"/bin/pyro\",\"args\":[\"mcp\",\"serve\"]}},\"z\":1}"
+        );
+        assert_eq!(
+            json("{ \"a\": \"ü\", /* x */ } // y"),
+            "{ \"a\": \"ü\", \"mcpServers\": {\"pyro\": {\"command\": \"/bin/pyro\", \"args\": [\"mcp\",\"serve\"]}}, /* x */ } // y"
+        );
+    }
+
     /// An empty file, one of blanks and comments, and an empty object get their first entry.
     #[test]
     fn json_begins_where_nothing_is() {

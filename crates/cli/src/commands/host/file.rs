@@ -68,6 +68,15 @@ impl Original {
         self.found.is_some()
     }
 
+    /// Whether it is in a directory, whatever links lead to it.
+    pub(super) fn is_inside(&self, directory: &Path) -> bool {
+        let real = self.target.ancestors().skip(1).find_map(|ancestor| fs::canonicalize(ancestor).ok());
+        match (real, fs::canonicalize(directory)) {
+            (Some(real), Ok(directory)) => real.starts_with(directory),
+            _ => false,
+        }
+    }
+
     /// Puts new bytes in its place, and gives the path of the copy that was made of the old ones. A file that was
     /// missing gets `mode`.
     pub(super) fn replace(&self, content: &[u8], mode: u32) -> Result<Option<PathBuf>, Failure> {

@@ -1,7 +1,7 @@
 //! JSON, edited so that all else keeps its form.
 
-use jsonc_parser::ParseOptions;
 use jsonc_parser::cst::{CstInputValue, CstObject, CstRootNode};
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
@@ -16,19 +16,7 @@ pub(super) struct JsonDocument {
 
 impl JsonDocument {
     pub(super) fn parse(text: &str, lenient: bool) -> Result<JsonDocument, Fault> {
-        let options = ParseOptions {
-            allow_comments: lenient,
-            allow_trailing_commas: lenient,
-            allow_loose_object_property_names: false,
-            allow_missing_commas: false,
-            allow_single_quoted_strings: false,
-            allow_hexadecimal_numbers: false,
-            allow_unary_plus_numbers: false,
-            allow_bare_decimal_point_numbers: false,
-            allow_non_finite_numbers: false,
-            allow_extended_string_escapes: false,
-        };
-        let root = CstRootNode::parse(text, &options).map_err(|error| Fault::Syntax {
+        let root = CstRootNode::parse(text, &options(lenient)).map_err(|error| Fault::Syntax {
             line: error.line_display(),
             column: error.column_display(),
             what: decapitalized(&error.kind().to_string()),
@@ -61,6 +49,10 @@ impl JsonDocument {
                 Some(property) => object = property.object_value().ok_or(Fault::Entangled)?,
                 None => {
                     let below = path.get(depth + 1..).unwrap_or_default();
+                    let line = object.to_string();
+                    if !object.properties().is_empty() && !line.contains('\n') {
+                        return self.append_on_line(path, depth, fields, line.contains("\": "));
+                    }
                     object.append(key, nested(below, fields));
                     return Ok(());
                 }
@@ -74,6 +66,37 @@ impl JsonDocument {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Adds to an object that is written on one line, which stays one. (The editing parser breaks it up.)
+    fn append_on_line(
+        &mut self,
+        path: &[&str],
+        depth: usize,
+        fields: &Fields,
+        spaced: bool,
+    ) -> Result<(), Fault> {
+        let mut text = self.text();
+        let parsed = parse_to_ast(&text, &CollectOptions::default(), &options(self.lenient));
+        let root = parsed.ok().and_then(|parsed| parsed.value);
+        let mut object = root.as_ref().and_then(|root| root.as_object());
+        for key in path.iter().take(depth) {
+            object = object.and_then(|object| object.get(key)?.value.as_object());
+        }
+        let last = object.and_then(|object| object.properties.last()).ok_or(Fault::Entangled)?;
+        let end = last.range.end;
+        let below = path.get(depth..).unwrap_or_default();
+        let (comma, colon) = if spaced { (", ", ": ") } else { (",", ":") };
+        let pairs: Vec<String> =
+            fields.iter().map(|(name, value)| format!("\"{name}\"{colon}{value}")).collect();
+        let whole = format!("{{{}}}", pairs.join(comma));
+        let entry = below.iter().rev().fold(whole, |inner, key| format!("{{\"{key}\"{colon}{inner}}}"));
+        // The outermost braces are those of the object that is there.
+        let entry =
+            entry.strip_prefix('{').and_then(|entry| entry.strip_suffix('}')).ok_or(Fault::Entangled)?;
+        text.insert_str(end, &format!("{comma}{entry}"));
+        *self = self.reparse(&text)?;
         Ok(())
     }
 
@@ -96,6 +119,21 @@ fn strictly(error: serde_json::Error) -> Fault {
     // Its own words end with the place.
     let what = what.split(" at line ").next().unwrap_or_default().to_owned();
     Fault::Syntax { line: error.line(), column: error.column().max(1), what }
+}
+
+fn options(lenient: bool) -> ParseOptions {
+    ParseOptions {
+        allow_comments: lenient,
+        allow_trailing_commas: lenient,
+        allow_loose_object_property_names: false,
+        allow_missing_commas: false,
+        allow_single_quoted_strings: false,
+        allow_hexadecimal_numbers: false,
+        allow_unary_plus_numbers: false,
+        allow_bare_decimal_point_numbers: false,
+        allow_non_finite_numbers: false,
+        allow_extended_string_escapes: false,
+    }
 }
 
 /// An object in an object, down to the fields.
