@@ -1,6 +1,8 @@
 //! The protocol over HTTP ("streamable HTTP"), for clients on this machine: each says a token, browsers of other
 //! sites are turned away, and so is who comes by a name that is not ours (DNS rebinding).
 
+mod sessions;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,15 +13,16 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pyro::{Code, Failure};
-use rmcp::transport::streamable_http_server::session::local::{LocalSessionManager, SessionConfig};
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, Options};
-use crate::limits::{CONNECTIONS_MAX, HEAD_SECONDS_MAX, MESSAGE_BYTES_MAX, SESSION_SECONDS_MAX, TOKEN_BYTES};
+use crate::limits::{CONNECTIONS_MAX, HEAD_SECONDS_MAX, MESSAGE_BYTES_MAX, SESSIONS_MAX, TOKEN_BYTES};
 use crate::server::Server;
+use sessions::Sessions;
 
 /// Where the protocol is spoken; everything else is not found.
 const PATH: &str = "/mcp";
@@ -108,7 +111,8 @@ impl Listening {
     /// returns.
     pub async fn serve(self, ended: impl Future<Output = ()>) {
         let end = CancellationToken::new();
-        let service = self.service(&end);
+        let sessions = Arc::new(Sessions::with_bound(SESSIONS_MAX));
+        let service = self.service(&sessions, &end);
         let token: Arc<str> = self.options.token.as_str().into();
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let accepting = async {
@@ -119,11 +123,13 @@ impl Listening {
                     tokio::time::sleep(std::time::Duration::from_millis(10)).await;
                     continue;
                 };
-                let (service, token, end) = (service.clone(), token.clone(), end.clone());
+                let door =
+                    Door { service: service.clone(), sessions: sessions.clone(), token: token.clone() };
+                let end = end.clone();
                 tokio::spawn(async move {
                     let _permit = permit;
                     tokio::select! {
-                        () = connection(stream, service, token) => {}
+                        () = connection(stream, door) => {}
                         () = end.cancelled() => {}
                     }
                 });
@@ -137,16 +143,12 @@ impl Listening {
         self.engine.end().await;
     }
 
-    fn service(&self, end: &CancellationToken) -> Service {
+    fn service(&self, sessions: &Sessions, end: &CancellationToken) -> Service {
         let port = self.address.port();
         let mut hosts: Vec<String> =
             ["localhost", "127.0.0.1", "[::1]"].iter().map(|host| format!("{host}:{port}")).collect();
         hosts.push(self.address.to_string());
         hosts.extend(self.options.hosts.iter().cloned());
-        let mut sessions = SessionConfig::default();
-        sessions.keep_alive = Some(SESSION_SECONDS_MAX);
-        let mut manager = LocalSessionManager::default();
-        manager.session_config = sessions;
         let config = StreamableHttpServerConfig::default()
             .with_allowed_hosts(hosts)
             .with_allowed_origins(self.options.origins.iter().cloned())
@@ -154,16 +156,24 @@ impl Listening {
             .with_max_request_body_bytes(MESSAGE_BYTES_MAX)
             .with_cancellation_token(end.clone());
         let engine = self.engine.clone();
-        StreamableHttpService::new(move || Ok(Server::new(engine.clone())), Arc::new(manager), config)
+        StreamableHttpService::new(move || Ok(Server::new(engine.clone())), sessions.manager(), config)
     }
 }
 
-async fn connection(stream: TcpStream, service: Service, token: Arc<str>) {
+/// What a request goes through.
+#[derive(Clone)]
+struct Door {
+    service: Service,
+    sessions: Arc<Sessions>,
+    token: Arc<str>,
+}
+
+async fn connection(stream: TcpStream, door: Door) {
     // Small messages are not to wait for more.
     let _ = stream.set_nodelay(true);
     let answering = service_fn(move |request: Request<Incoming>| {
-        let (service, token) = (service.clone(), token.clone());
-        async move { Ok::<_, std::convert::Infallible>(answer(request, &service, &token).await) }
+        let door = door.clone();
+        async move { Ok::<_, std::convert::Infallible>(answer(request, &door).await) }
     });
     // A connection that breaks is its client's to notice.
     let _ = hyper::server::conn::http1::Builder::new()
@@ -173,17 +183,18 @@ async fn connection(stream: TcpStream, service: Service, token: Arc<str>) {
         .await;
 }
 
-async fn answer(request: Request<Incoming>, service: &Service, token: &str) -> Answer {
+async fn answer(request: Request<Incoming>, door: &Door) -> Answer {
     if request.uri().path() != PATH {
         return refused(StatusCode::NOT_FOUND, "the protocol is spoken at /mcp");
     }
-    if !is_authorized(request.headers().get(AUTHORIZATION), token) {
+    if !is_authorized(request.headers().get(AUTHORIZATION), &door.token) {
         let mut refused =
             refused(StatusCode::UNAUTHORIZED, "say the server's token: `Authorization: Bearer TOKEN`");
         refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"pyro\""));
         return refused;
     }
-    service.handle(request).await
+    door.sessions.look_at(request.headers()).await;
+    door.service.handle(request).await
 }
 
 /// Takes the same time however much of the token is right.

@@ -66,6 +66,9 @@ pub(crate) const HEAD_SECONDS_MAX: Duration = Duration::from_secs(30);
 /// silent: a session takes its calls along.
 pub(crate) const SESSION_SECONDS_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// Sessions of such clients at once.
+pub(crate) const SESSIONS_MAX: usize = 256;
+
 /// Lists that never change may be kept so long by a client.
 pub(crate) const LIST_TTL_MS: u64 = 3_600_000;
 
