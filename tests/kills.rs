@@ -69,6 +69,8 @@ fn workspaces_come_and_go_whole_under_kills() {
         let left = machine.pyro(["workspace", "list", "--id-only"]).finish();
         assert_eq!(left.exits(0).out(), "", "{what}");
     }
+    // A client that was killed has not waited for the supervisor that ends behind it.
+    machine.wait_until_clean();
 }
 
 /// Whether a workspace is there; one that is has all of its seed.
