@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Dice;
-use crate::support::{Call, Machine, Process, Workspace, wait_until};
+use super::{Dice, wait_until_nothing_is_stray};
+use crate::support::{Call, Machine, Workspace};
 
 /// Rounds in CI: three to four minutes.
 const ROUNDS_DEFAULT: u64 = 200;
@@ -173,8 +173,19 @@ impl<'a> Lab<'a> {
     fn fork(&self, options: &[&str], version: u64, what: &str) {
         let call = self.workspace.call("fork", ["--count", "2", "--name", "copy"].iter().chain(options));
         let is_made = self.kill_during(call, what);
-        let copies: Vec<String> = self.listed().into_keys().filter(|name| name != "lab").collect();
+        let copies = self.copies();
         assert!(!is_made || copies.len() == 2, "{what}: made, and not there: {copies:?}");
+        self.check_copies(copies, version, what);
+        // Of one whose client was killed as it was announced nobody may have heard.
+        wait_until_nothing_is_stray(self.machine, what);
+        self.check_copies(self.copies(), version, what);
+    }
+
+    fn copies(&self) -> Vec<String> {
+        self.listed().into_keys().filter(|name| name != "lab").collect()
+    }
+
+    fn check_copies(&self, copies: Vec<String>, version: u64, what: &str) {
         for name in copies {
             let copy = self.machine.adopt(&name);
             assert_eq!(self.found(&copy, what), version, "{what}: {name}");
@@ -211,17 +222,4 @@ impl<'a> Lab<'a> {
         assert_eq!(found.iter().collect::<Vec<_>>(), self.snapshots.keys().collect::<Vec<_>>(), "{what}");
         wait_until_nothing_is_stray(self.machine, what);
     }
-}
-
-/// Every supervisor is the workspace's, which has just answered, or parked; every VMM has a supervisor.
-fn wait_until_nothing_is_stray(machine: &Machine, what: &str) {
-    wait_until(&format!("{what}: nothing is stray"), || {
-        let status = machine.pyro(["pool", "status", "--json"]).finish().exits(0).json();
-        let parked = status["parked"].as_array().unwrap().len();
-        let of_machine = |process: &Process| process.concerns(machine.root());
-        let shims: Vec<Process> = Process::shims().into_iter().filter(of_machine).collect();
-        let is_vmm = |process: &Process| process.words[0].contains("qemu") && of_machine(process);
-        let vmms = Process::all().into_iter().filter(is_vmm).count();
-        status["starting"] == 0 && shims.len() == parked + 1 && vmms == shims.len()
-    });
 }

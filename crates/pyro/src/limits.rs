@@ -20,6 +20,9 @@ pub const SHIM_DROP_SECONDS_MAX: Duration = Duration::from_secs(2);
 /// How often it looks.
 pub const SHIM_DROP_POLL: Duration = Duration::from_millis(2);
 
+/// Times a workspace is started within one command: again where its VM came up behind somebody's back and went.
+pub const STARTS_MAX: u32 = 3;
+
 /// Times a template that turns out unusable is made again within one command.
 pub const TEMPLATE_REMAKES_MAX: u32 = 1;
 

@@ -143,10 +143,14 @@ async fn supervise<M: Vmm>(vmm: M, connection: Connection, order: &Order, signal
             Purpose::Park { .. } => park::park(*running, order, held, signals).await,
             _ => {
                 let mut running = running;
-                let answered = match settle_new(&mut running.guest, &held).await {
-                    Ok(()) => held.open_door(),
-                    Err(failure) => Err(failure),
+                // What nobody waits for any more is not to come to be.
+                let settled = tokio::select! {
+                    biased;
+                    () = left(&mut connection, start) => Err(failure(FailureCode::Stopped, "the client left")),
+                    () = signals.next() => Err(failure(FailureCode::Stopped, "the supervisor was told to end")),
+                    settled = settle_new(&mut running.guest, &held) => settled,
                 };
+                let answered = settled.and_then(|()| held.open_door());
                 timeline.step("announce");
                 let visit = Visit { connection, stream, start, born, timeline };
                 open(*running, visit, order, (held, answered), signals).await;

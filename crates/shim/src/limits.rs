@@ -85,6 +85,9 @@ pub const SYNC_SECONDS_MAX: Duration = Duration::from_secs(60);
 /// So long a workspace is waited for that another shim still holds: that one may be ending.
 pub const WORKSPACE_WAIT_SECONDS_MAX: Duration = Duration::from_secs(95);
 
+/// A process that was killed holds its locks no longer than this.
+pub const DYING_SECONDS_MAX: Duration = Duration::from_secs(1);
+
 /// How often it is looked whether it has let go.
 pub const WORKSPACE_POLL: Duration = Duration::from_millis(10);
 

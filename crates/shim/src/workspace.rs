@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 
 use crate::failure::{claim_failed, failure, system};
-use crate::limits::{WORKSPACE_POLL, WORKSPACE_WAIT_SECONDS_MAX};
+use crate::limits::{DYING_SECONDS_MAX, WORKSPACE_POLL, WORKSPACE_WAIT_SECONDS_MAX};
 
 /// A workspace that this shim holds.
 #[derive(Debug)]
@@ -176,19 +176,33 @@ fn birth_lock(directories: &Directories) -> Result<FileLock, Failure> {
     pyro_store::birth_lock(directories).map_err(|error| system("the state cannot be used", &error))
 }
 
-/// Claims a workspace that is there. A shim that is ending writes the guest's disk out and then lets go.
+/// Claims a workspace that is there. A shim that is ending writes the guest's disk out and then lets go. One that has come
+/// up behind a client that was killed does not: whoever asked goes there.
 async fn claim(
     store: &Store,
     directories: &Directories,
     id: &WorkspaceId,
 ) -> Result<WorkspaceClaim, Failure> {
-    let deadline = Instant::now() + WORKSPACE_WAIT_SECONDS_MAX;
+    let begun = Instant::now();
     loop {
         match store.claim_workspace(directories, id) {
-            Err(ClaimError::Held(_)) if Instant::now() < deadline => sleep(WORKSPACE_POLL).await,
+            Err(ClaimError::Held(_))
+                if begun.elapsed() > DYING_SECONDS_MAX && is_up(store, directories, id) =>
+            {
+                return Err(failure(FailureCode::WorkspaceHeld, "the workspace has come up meanwhile"));
+            }
+            Err(ClaimError::Held(_)) if begun.elapsed() < WORKSPACE_WAIT_SECONDS_MAX => {
+                sleep(WORKSPACE_POLL).await;
+            }
             result => return result.map_err(|error| claim_failed(&error)),
         }
     }
+}
+
+/// Whether its VM takes clients: one that ends has no socket any more.
+fn is_up(store: &Store, directories: &Directories, id: &WorkspaceId) -> bool {
+    let vm = store.workspace(id).ok().flatten().and_then(|record| record.vm_id);
+    vm.is_some_and(|vm| directories.vm(&vm).socket().exists())
 }
 
 fn record(store: &Store, id: &WorkspaceId) -> Result<WorkspaceRecord, Failure> {

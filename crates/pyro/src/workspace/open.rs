@@ -15,7 +15,7 @@ use super::{Workspace, called};
 use crate::connection::{Connection, unexpected};
 use crate::failure::chain;
 use crate::launch::Notice;
-use crate::limits::{LAYERS_UNMERGED_MAX, MERGE_AT_ONCE_BYTES_MAX};
+use crate::limits::{LAYERS_UNMERGED_MAX, MERGE_AT_ONCE_BYTES_MAX, STARTS_MAX};
 use crate::merge::Merging;
 use crate::socket::connect_to;
 use crate::template::parent::{Kind, Parent};
@@ -99,11 +99,29 @@ impl Pyro {
         let begun = Instant::now();
         let id = self.find_workspace(reference)?.workspace.id;
         let _starting = self.start_lock(&self.config.directories.workspace(&id).start_lock()).await?;
-        // Whoever held the lock before may have started it.
-        let mut record = self.find_workspace(id.as_str())?;
-        if let Some(workspace) = self.connect(&record).await? {
-            return Ok(workspace);
+        let mut tries = 0;
+        loop {
+            // Whoever held the lock before may have started it.
+            let record = self.find_workspace(id.as_str())?;
+            if let Some(workspace) = self.connect(&record).await? {
+                return Ok(workspace);
+            }
+            tries += 1;
+            match self.start_vm(record, begun, on_notice).await {
+                // So did the supervisor of one that was killed, who had no lock any more.
+                Err(failure) if failure.code == Code::WorkspaceHeld && tries < STARTS_MAX => {}
+                started => return started,
+            }
         }
+    }
+
+    async fn start_vm(
+        &self,
+        mut record: WorkspaceRecord,
+        begun: Instant,
+        on_notice: &mut impl FnMut(Notice<'_>),
+    ) -> Result<Workspace, Failure> {
+        let id = record.workspace.id.clone();
         if self.store.chain(&record.head)?.len() > LAYERS_UNMERGED_MAX {
             // A VM's layers stay as they are for as long as it lives; what cannot be merged now stays for another time.
             let merging =

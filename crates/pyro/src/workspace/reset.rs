@@ -15,6 +15,7 @@ use super::snapshot::{SnapshotScope, kind_of, parse_snapshot};
 use super::{WORKSPACE, Workspace, called};
 use crate::failure::chain;
 use crate::launch::Notice;
+use crate::limits::STARTS_MAX;
 use crate::template::Guest;
 use crate::template::parent::{Kind, Parent};
 use crate::{Code, Failure, Pyro};
@@ -72,12 +73,22 @@ impl Pyro {
         let parent = parent.map_err(|failure| of_snapshot(failure, Use::Reset, &record, &snapshot))?;
         self.check_layers(&record, &snapshot)?;
         self.ensure_template(&guest, &parent, &mut on_notice).await?;
-        let was_running = self.discard_vm(&record).await?;
-        let start = |vm_id: &VmId| {
+        let mut was_running = self.discard_vm(&record).await?;
+        let mut start = |vm_id: &VmId| {
             let order = WorkspaceOrder::Reset { snapshot: snapshot.name.as_str().to_owned() };
             Ok(self.workspace_start(&id, record.workspace.ttl_seconds, (&guest, &parent), vm_id, order))
         };
-        let up = self.bring_up(&guest, &parent, begun, start, &mut on_notice).await;
+        let mut tries = 1;
+        let up = loop {
+            match self.bring_up(&guest, &parent, begun, &mut start, &mut on_notice).await {
+                // A VM has come up meanwhile, behind a client that was killed.
+                Err(failure) if failure.code == Code::WorkspaceHeld && tries < STARTS_MAX => {
+                    tries += 1;
+                    was_running |= self.discard_vm(&self.find_workspace(id.as_str())?).await?;
+                }
+                up => break up,
+            }
+        };
         let up = up.map_err(|failure| {
             let failure = of_snapshot(failure, Use::Reset, &record, &snapshot);
             if was_running { without_its_vm(failure) } else { failure }

@@ -142,6 +142,7 @@ impl Model {
             }
             Request::Sync => {
                 self.log.add("sync");
+                tokio::time::sleep(self.log.patience).await;
                 self.reply(stream, &Reply::Synced(WRITTEN)).await;
             }
             Request::Freeze => {

@@ -218,6 +218,58 @@ async fn unborn_workspaces_leave_nothing() {
     }
 }
 
+/// A workspace without a seed, too: as long as it is not announced, its maker's leaving calls it off, also while the guest
+/// writes its disk out.
+#[tokio::test]
+async fn a_maker_that_leaves_late_leaves_nothing() {
+    let (bench, mut log) = (Bench::creating(false, None), Log::default());
+    log.patience = Duration::from_millis(200);
+    let life = bench.run(vmm(&log), async |client| {
+        while !log.lines().contains(&"sync".to_owned()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drop(client);
+    });
+    tokio::time::timeout(Duration::from_secs(30), life).await.expect("the VM goes on");
+    bench.assert_nothing_is_left();
+}
+
+/// A workspace that runs is not waited for by who came to start it: one that was started behind a client that was killed
+/// is found by the next one.
+#[tokio::test]
+async fn a_workspace_that_runs_is_not_waited_for() {
+    let (bench, log) = (Bench::creating(false, None), Log::default());
+    bench
+        .run(vmm(&log), async |mut client| {
+            client.started().await;
+            let mut rival = Bench::creating(false, None);
+            rival.start.state_directory = bench.start.state_directory.clone();
+            rival.start.runtime_directory = bench.start.runtime_directory.clone();
+            rival.start.purpose = bench.start.purpose.clone();
+            let rival = Bench { directories: bench.directories.clone(), ..rival }.reopening();
+            let begun = Instant::now();
+            // Not by the bench, which looks for leftovers of its own VM alone.
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (source, out) = ours.into_split();
+            let mut late = Client { frames: FrameReader::new(source), out };
+            let order = Order { start: rival.start.clone(), stream: StreamId(1), unconfined: Vec::new() };
+            let mut signals = Signals::install().unwrap();
+            let shim = async {
+                let connection = Connection::accept(theirs).await.unwrap();
+                supervise(vmm(&log), connection, &order, &mut signals).await;
+            };
+            let person = async {
+                late.hello().await;
+                late.failure(1).await
+            };
+            let ((), failure) = tokio::join!(shim, person);
+            assert_eq!(failure.code, FailureCode::WorkspaceHeld);
+            assert!(begun.elapsed() < Duration::from_secs(20), "it was waited for");
+            client.stop().await;
+        })
+        .await;
+}
+
 /// A start that fails leaves a workspace that was there, and none that was not; a taken name is told.
 #[tokio::test(start_paused = true)]
 async fn failed_starts_lose_nothing() {
