@@ -43,27 +43,26 @@ pub(crate) struct Ending {
     shim: Option<ProcessIdentity>,
 }
 
-/// Waits until a shim that is ending is gone; one that does not go within a bound is killed, its VM with it.
+/// Waits until a shim that is ending is gone, the process too; one that does not go within a bound is killed, its VM with
+/// it.
 pub(crate) fn gone(ending: Ending) {
-    if !closes(ending.socket)
-        && let Some(shim) = ending.shim
-    {
+    closes(ending.socket);
+    if let Some(shim) = ending.shim {
+        // One that has closed its side has left nothing, and has nothing more to do.
         shim.kill_and_wait(SHIM_KILLED_SECONDS_MAX);
     }
 }
 
-/// Whether the other side closes a socket within a bound, whatever it says before.
-fn closes(mut socket: UnixStream) -> bool {
+/// Waits until the other side closes a socket, within a bound, whatever it says before.
+fn closes(mut socket: UnixStream) {
     let deadline = Instant::now() + POOL_END_SECONDS_MAX;
     let mut answer = [0; 4096];
     while let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
         match socket.set_read_timeout(Some(left)).and_then(|()| socket.read(&mut answer)) {
-            Ok(0) => return true,
-            Ok(_) => {}
+            Ok(1..) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Out of time, or out of order; a connection that was broken off has no other side.
-            Err(error) => return error.kind() == io::ErrorKind::ConnectionReset,
+            // The end, or out of time, or out of order: a connection that was broken off has no other side.
+            Ok(0) | Err(_) => return,
         }
     }
-    false
 }
