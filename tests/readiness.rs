@@ -126,7 +126,12 @@ fn an_early_end_is_told_at_once() {
     let patient = ["--ready-file", "never", "--ready-timeout-seconds", "3600"];
     let began = Instant::now();
     let told = workspace.serve_in_vain("early", &patient, "seq 1 100; echo no such module: frob >&2; exit 3");
-    told.explains(&["exited with code 3 before it was ready", "| 100\n", "| no such module: frob\n"]);
+    told.explains(&[
+        "exited with code 3 before it was ready",
+        "| 100\n",
+        "| no such module: frob\n",
+        "foreground",
+    ]);
     assert!(!told.err().contains("| 50\n"), "the last lines, not all");
     workspace.serve_in_vain("silent", &patient, "kill -9 $$").explains(&["signal 9"]);
     workspace
@@ -167,7 +172,7 @@ fn a_port_that_is_taken_is_told() {
         }
         let told =
             workspace.start(name, &[flag, target], &["perl", "server.pl", "7100", "fine", "0"]).finish();
-        told.exits(125).explains(&["7100"]);
+        told.exits(125).explains(&["7100", "another port"]);
         assert_eq!(workspace.service_state(name), "failed");
     }
     assert_eq!(workspace.service_state("first"), "running");

@@ -425,6 +425,9 @@ pub enum FailureKind {
     Refused,
     /// A system call failed.
     System,
+    /// A service was not started: something else answers where it is to be found. The last, so that the numbers of the
+    /// others stay.
+    AddressTaken,
 }
 
 /// News of a call from the side that opened it.

@@ -130,7 +130,7 @@ impl Engine {
         startable: &impl Startable,
     ) -> Result<Life, Failure> {
         if let Some(why) = prober.taken().await {
-            return Err(failure(FailureKind::NotReady, why));
+            return Err(failure(FailureKind::AddressTaken, why));
         }
         self.may_start(startable).await?;
         let mut running = self.start(&service.command, child)?;

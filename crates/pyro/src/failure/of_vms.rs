@@ -81,7 +81,9 @@ impl From<agent::Failure> for Failure {
                 Code::TypeConflict,
                 Some("remove what is there first, or choose another path; nothing was changed"),
             ),
-            From::NotReady | From::EndedEarly => (Code::ServiceFailed, Some(remedies::SERVICE_FAILED)),
+            From::NotReady => (Code::ServiceFailed, Some(remedies::SERVICE_UNREADY)),
+            From::EndedEarly => (Code::ServiceFailed, Some(remedies::SERVICE_ENDED)),
+            From::AddressTaken => (Code::ServiceFailed, Some(remedies::SERVICE_ADDRESS_TAKEN)),
             From::Changed => (Code::ChangedMeanwhile, Some("nothing was changed; run the command again")),
             From::Canceled => {
                 (Code::Interrupted, Some("nothing was changed; run the command again when you like"))

@@ -36,5 +36,12 @@ pub(crate) const SERVICE_EXISTS: &str =
 /// A service does not run.
 pub(crate) const SERVICE_STOPPED: &str = "start it with `pyro workspace service start` or `restart`";
 
-/// A service did not become ready.
-pub(crate) const SERVICE_FAILED: &str = "read what it wrote with `pyro workspace service logs`, and give a slow one longer with --ready-timeout-seconds";
+/// A service was not ready in time.
+pub(crate) const SERVICE_UNREADY: &str = "read what it wrote with `pyro workspace service logs`, see that it gives the sign that is waited for, and give a slow one longer with --ready-timeout-seconds";
+
+/// A service ended before it was ready.
+pub(crate) const SERVICE_ENDED: &str =
+    "read what it wrote with `pyro workspace service logs`; a service has to stay in the foreground";
+
+/// Something else answers where a service is to be found.
+pub(crate) const SERVICE_ADDRESS_TAKEN: &str = "stop what answers there (`pyro workspace service list` shows the services), or give this one another port";

@@ -209,7 +209,7 @@ fn an_address_that_is_taken_is_no_readiness() {
         for probe in [http(&[refusing(), address]), Probe::Tcp(vec![address])] {
             let taken = Service { owns_address: true, ..probed("echo started", probe) };
             let done = run(host, taken).await;
-            assert_eq!(done.failure().kind, FailureKind::NotReady);
+            assert_eq!(done.failure().kind, FailureKind::AddressTaken);
             assert!(done.failure().detail.contains(&format!("{address} already")), "{}", done.failure());
             assert_eq!(done.text(), "");
         }
