@@ -104,6 +104,7 @@ fn what_never_becomes_ready_is_ended() {
     in_vain("nonsense", "--ready-http", "http://127.0.0.1:7004/", "nonsense", 7004, "no HTTP");
     in_vain("endless", "--ready-http", "http://127.0.0.1:7005/", "endless", 7005, "");
     in_vain("file", "--ready-file", "never", "fine", 7006, "no such file");
+    in_vain("stale", "--ready-file", "server.pl", "fine", 7009, "it is there from before this start");
     in_vain("command", "--ready-command", "exit 3", "fine", 7007, "exited with code 3");
     in_vain("hangs", "--ready-command", "(setsid sleep 5555 &); sleep 5555", "fine", 7008, "no answer");
     assert!(!workspace.runs("sleep 5555") && !workspace.runs("perl server.pl .*"));

@@ -67,6 +67,14 @@ impl<'a> Prober<'a> {
         }
     }
 
+    /// Takes note of what must not be taken for a sign of readiness, before each start.
+    pub(super) async fn look_before(&mut self) {
+        if let Some(Probe::File(path)) = &self.service.probe {
+            // What does not answer now is found out by the probe.
+            let _ = timeout(PROBE_SECONDS_MAX, self.file.look_before(path)).await;
+        }
+    }
+
     /// Why what tells that the service is ready would tell it of somebody else: its address is taken before it is
     /// started.
     pub(super) async fn taken(&self) -> Option<String> {
@@ -85,8 +93,9 @@ impl<'a> Prober<'a> {
 
     async fn probe(&mut self, probe: &Probe, startable: &impl Startable) -> Result<(), String> {
         match probe {
-            Probe::File(path) => match in_time(PROBE_SECONDS_MAX, self.file.exists(path)).await? {
-                Ok(()) => Ok(()),
+            Probe::File(path) => match in_time(PROBE_SECONDS_MAX, self.file.appeared(path)).await? {
+                Ok(Some(())) => Ok(()),
+                Ok(None) => Err("it is there from before this start".to_owned()),
                 Err(errno) => Err(errno_text(errno)),
             },
             Probe::Tcp(addresses) => any(addresses, async |address| connect(address).await.map(drop)).await,

@@ -132,6 +132,7 @@ impl Engine {
         if let Some(why) = prober.taken().await {
             return Err(failure(FailureKind::AddressTaken, why));
         }
+        prober.look_before().await;
         self.may_start(startable).await?;
         let mut running = self.start(&service.command, child)?;
         let started = Event::Started { pid: running.pid() };

@@ -63,13 +63,15 @@ fn policies_are_kept() {
 fn a_service_that_was_ready_is_tried_again() {
     with_host(async |host: &mut Host| {
         let (ready, gate) = (Gate::new(), Gate::new());
-        ready.open();
         let script = format!("{}; rm {} && exit 1; sleep 1000", gate.wait(), ready.path().display());
         let late = Service { ready_timeout_ms: 2_000, probe: Some(file(&ready.path())), ..always(&script) };
         let stream = serve(host, late).await;
+        assert_eq!(names(&[event(host, stream).await]), ["started"]);
+        ready.open();
         assert!(matches!(gate.live_through(host, stream, 1).await, Event::Restarting { ended: Some(_), .. }));
         let restarting = until_restarting(host, stream).await;
         assert!(matches!(restarting, Event::Restarting { ended: None, delay_ms: 200 }));
+        assert_eq!(names(&[event(host, stream).await]), ["started"]);
         ready.open();
         until_ready(host, stream).await;
         stop(host, stream, 5_000).await;

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use pyro_proto::agent::{FailureKind, Outcome, Probe, Service};
 
@@ -43,7 +44,7 @@ fn readiness_is_found() {
     with_host(async |host: &mut Host| {
         let directory = tempfile::tempdir().unwrap();
         let there = directory.path().join("there");
-        std::fs::write(&there, "").unwrap();
+        let script = format!("touch {}; sleep 1000", there.display());
         let listening = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listening.local_addr().unwrap();
         let redirect = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n";
@@ -59,7 +60,7 @@ fn readiness_is_found() {
             http(&[answering(OOPS, true), answering(FINE, true)]),
             Probe::Command(format!("test -e {}", there.display()).into_bytes()),
         ] {
-            let stream = serve(host, probed("sleep 1000", probe.clone())).await;
+            let stream = serve(host, probed(&script, probe.clone())).await;
             assert_eq!(names(&until_ready(host, stream).await), ["started"], "{probe:?}");
             assert_eq!(stop(host, stream, 5_000).await.outcome(), Outcome::Signal(15), "{probe:?}");
         }
@@ -79,6 +80,34 @@ fn nothing_is_ready_before_its_time() {
             assert_eq!(host.soon().await, None, "it was told to be ready");
         }
         std::fs::write(&gate, "").unwrap();
+        assert_eq!(names(&until_ready(host, stream).await), [""; 0]);
+        stop(host, stream, 5_000).await;
+    });
+}
+
+/// What an earlier run has left does not make a service ready, and is not removed either: it has to be touched again.
+#[test]
+fn a_file_of_an_earlier_run_is_no_sign() {
+    with_host(async |host: &mut Host| {
+        let directory = tempfile::tempdir().unwrap();
+        let (there, go) = (directory.path().join("there"), directory.path().join("go"));
+        std::fs::write(&there, "").unwrap();
+        // More than the clock of files takes for a tick.
+        std::thread::sleep(Duration::from_millis(20));
+        let script = format!(
+            "until test -e {}; do sleep 0.02; done; touch {}; sleep 1000",
+            go.display(),
+            there.display()
+        );
+        let late = Service { ready_timeout_ms: 300, ..probed(&script, file(&there)) };
+        let done = run(host, late).await;
+        assert!(done.failure().detail.ends_with("it is there from before this start"), "{}", done.failure());
+        let stream = serve(host, probed(&script, file(&there))).await;
+        assert_eq!(names(&[event(host, stream).await]), ["started"]);
+        for _ in 0..3 {
+            assert_eq!(host.soon().await, None, "it was told to be ready");
+        }
+        std::fs::write(&go, "").unwrap();
         assert_eq!(names(&until_ready(host, stream).await), [""; 0]);
         stop(host, stream, 5_000).await;
     });

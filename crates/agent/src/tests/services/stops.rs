@@ -6,7 +6,7 @@ use pyro_proto::agent::{Exec, FailureKind, Input, Outcome, Reply, Request, Servi
 use pyro_proto::{Frame, Kind, StreamId};
 
 use super::super::host::{Host, marker, on_terminal, shell, until_gone, until_there, with_host};
-use super::{Gate, always, file, names, never, probed, serve, service, stop, until_ready};
+use super::{Gate, always, event, file, names, never, probed, serve, service, stop, until_ready};
 
 /// Two processes, one of them hidden from its parent and its session, that hear nothing but a kill.
 fn stubborn(marker: &str) -> String {
@@ -115,7 +115,6 @@ fn a_kill_is_final() {
 fn a_stop_outdoes_the_policy() {
     with_host(async |host: &mut Host| {
         let (ready, gate) = (Gate::new(), Gate::new());
-        ready.open();
         let script = format!(
             "trap 'echo deaf' TERM; {}; rm {} && exit 1; while :; do sleep 0.02; done",
             gate.wait(),
@@ -123,6 +122,8 @@ fn a_stop_outdoes_the_policy() {
         );
         let late = Service { ready_timeout_ms: 2_000, ..always(&script) };
         let stream = serve(host, Service { probe: Some(file(&ready.path())), ..late }).await;
+        assert_eq!(names(&[event(host, stream).await]), ["started"]);
+        ready.open();
         gate.live_through(host, stream, 1).await;
         host.until(stream, "deaf").await;
         let done = stop(host, stream, 0).await;

@@ -51,7 +51,7 @@ pub(crate) struct ServiceStart {
     /// User in the guest: name or uid, with an optional :group
     #[arg(short, long, value_name = "USER")]
     pub(crate) user: Option<String>,
-    /// It is ready when this file is there, in /workspace unless absolute
+    /// It is ready when this file is there, in /workspace unless absolute, and made or changed since this start
     #[arg(long, value_name = "PATH", group = "readiness")]
     pub(crate) ready_file: Option<OsString>,
     /// It is ready when this address of the guest accepts connections
