@@ -70,6 +70,17 @@ fn a_stop_is_asked_for_then_forced() {
     assert!(service["reason"].as_str().unwrap().contains("signal 9"), "{service}");
     // Once more is what was wanted.
     workspace.call("service stop", ["stubborn"]).finish().exits(0);
+    // One that cannot be told is not said to have stopped.
+    workspace.serve("sleeps", &[], "exec sleep 3333");
+    workspace.call("pause", [""; 0]).finish().exits(0);
+    let told = workspace.call("service stop", ["sleeps", "--json"]).finish();
+    assert_eq!(told.error_code(), "workspace-paused");
+    assert_eq!(workspace.service_state("sleeps"), "paused");
+    workspace.call("service stop", ["stubborn"]).finish().exits(0);
+    assert_eq!(workspace.state(), "paused");
+    workspace.call("resume", [""; 0]).finish().exits(0);
+    assert!(workspace.runs("sleep 3333"));
+    workspace.call("service stop", ["sleeps"]).finish().exits(0).explains(&["state=stopped"]);
 }
 
 #[test]

@@ -7,8 +7,9 @@ use pyro_proto::agent::{self, Exec, Restart};
 use pyro_proto::shim;
 use pyro_store::{ServiceNews, ServiceState};
 
+use super::super::open::not_running;
 use super::super::shells::grace_ms;
-use super::super::{Starting, Workspace};
+use super::super::{Starting, Workspace, called};
 use super::{Readiness, ServiceInfo, Tail, new_name};
 use crate::connection::unexpected;
 use crate::limits::{LOG_LINES_OF_FAILURE, READY_SECONDS_MAX};
@@ -91,10 +92,15 @@ impl Pyro {
         if self.connect(&record).await?.is_some() {
             return Ok(false);
         }
-        // Whoever ran it has gone meanwhile, or never was there: how it ended may have been recorded since.
-        let news = self.service_record(reference, name)?.news;
-        let is_lost = news.state.is_up() && record.paused.is_none();
-        let state = if is_lost { ServiceState::Lost } else { news.state };
+        // Whoever ran it has gone meanwhile, or never was there: how it ended, or that it was paused, may have been
+        // recorded since.
+        let record = self.find_workspace(record.workspace.id.as_str())?;
+        let news = self.service_record(record.workspace.id.as_str(), name)?.news;
+        if news.state.is_up() && record.paused.is_some() {
+            let or = format!("give up all that runs in it with `pyro workspace stop {}`", called(&record));
+            return Err(not_running(&record, &or));
+        }
+        let state = if news.state.is_up() { ServiceState::Lost } else { news.state };
         let news = ServiceNews { wanted: false, state, ..news };
         self.store.set_service(&record.workspace.id, &service.service.name, &news)?;
         Ok(true)
