@@ -156,14 +156,15 @@ impl Services {
         self.running.iter().find(|(_, service)| service.name == *name).map(|(key, _)| *key)
     }
 
-    /// How one was defined, whether it runs or not.
-    pub(crate) fn definition(&self, name: &ServiceName) -> Result<agent::Service, Failure> {
+    /// How one was defined, and whether it is to come back with the workspace, whether it runs or not.
+    pub(crate) fn definition(&self, name: &ServiceName) -> Result<(agent::Service, bool), Failure> {
         let record = self.store.service(&self.workspace, name);
         let record = record.map_err(|error| system("the state cannot be used", &error))?;
         let record = record.ok_or_else(|| unknown(name.as_str()))?;
-        decode(&record.service.definition).ok_or_else(|| {
+        let definition = decode(&record.service.definition).ok_or_else(|| {
             failure(FailureCode::System, format!("the record of the service `{name}` is damaged"))
-        })
+        })?;
+        Ok((definition, record.news.wanted))
     }
 
     /// All that run.

@@ -79,7 +79,10 @@ impl<V: Vm> Driver<V> {
         let Some(session) = &mut self.session else { return Ok(()) };
         let Some(key) = running else {
             return match session.services.definition(&name) {
-                Ok(definition) => self.begin_service((name, definition), Waiters::starter(owner), false),
+                Ok((definition, is_wanted)) => {
+                    let waiters = Waiters::starter(owner).returning(is_wanted);
+                    self.begin_service((name, definition), waiters, false)
+                }
                 Err(failure) => self.answer(owner.0, owner.1, &Reply::Failed(failure)),
             };
         };

@@ -36,9 +36,15 @@ impl Waiters {
         Waiters { starters: vec![owner], ..Waiters::default() }
     }
 
+    /// One that is to come back with the workspace, also if it does not become ready now.
+    pub(crate) fn returning(self, returns: bool) -> Waiters {
+        Waiters { returns, ..self }
+    }
+
     /// Somebody who wants it to stop; whether that is news.
     pub(crate) fn stop(&mut self, owner: Owner) -> bool {
         self.stoppers.push(owner);
+        self.returns = false;
         !std::mem::replace(&mut self.is_stopping, true)
     }
 
@@ -66,8 +72,9 @@ impl Waiters {
         self.returns || self.is_restarting
     }
 
-    /// It is ready: nobody waits for that any more.
+    /// It is ready: nobody waits for that any more, and whether it comes back is decided by its end.
     pub(crate) fn take_starters(&mut self) -> impl Iterator<Item = Owner> + use<> {
+        self.returns = self.is_stopping && self.returns;
         std::mem::take(&mut self.starters).into_iter()
     }
 
@@ -81,7 +88,8 @@ impl Waiters {
         let stopped = self.stoppers.into_iter().map(|owner| (owner, Reply::ServiceStopped));
         let mut told: Vec<(Owner, Reply)> = refused.chain(stopped).collect();
         if self.is_restarting {
-            let waiters = Waiters { starters: self.restarters, ..Waiters::default() };
+            // It ran until somebody wanted it to run anew: should that fail, it is still wanted.
+            let waiters = Waiters { starters: self.restarters, returns: true, ..Waiters::default() };
             return (told, Some(Again { name, definition, waiters }));
         }
         told.extend(self.restarters.into_iter().map(|owner| (owner, Reply::Failed(workspace_stops()))));

@@ -237,6 +237,10 @@ impl Model {
             "early" => {
                 return self.exit(stream, Outcome::Code(6)).await;
             }
+            // The first one is ready.
+            "once" if self.log.lines().iter().filter(|line| *line == "serve once").count() > 1 => {
+                return self.exit(stream, Outcome::Code(6)).await;
+            }
             "slow" => {}
             _ => self.say(stream, Kind::Event, &Event::Ready).await,
         }

@@ -118,6 +118,30 @@ async fn failures_and_restarts_are_told_apart() {
 }
 
 /// A stop of the workspace ends its services first; those with a policy come back with it, those that were stopped or
+/// A service that ran and does not become ready when it is started anew is still to come back with its workspace, however
+/// often that is tried, until somebody stops it.
+#[tokio::test]
+async fn a_restart_that_fails_takes_no_wish_along() {
+    let (bench, log) = (Bench::creating(false, None), Log::default());
+    bench
+        .run(vmm(&log), async |mut client| {
+            client.started().await;
+            assert_eq!(client.call(2, &start("web", "once", Restart::Always)).await, Reply::ServiceReady);
+            for stream in [3, 4] {
+                let again = client.call(stream, &restart("web")).await;
+                assert!(matches!(again, Reply::Refused(_)), "{again:?}");
+                let record = bench.service("web");
+                assert_eq!((record.news.state, record.news.wanted), (ServiceState::Failed, true));
+            }
+            assert_eq!(client.call(5, &stop("web")).await, Reply::ServiceStopped);
+            let again = client.call(6, &restart("web")).await;
+            assert!(matches!(again, Reply::Refused(_)), "{again:?}");
+            assert!(!bench.service("web").news.wanted);
+            client.stop().await;
+        })
+        .await;
+}
+
 /// have none do not, and who asks hears which have failed to.
 #[tokio::test]
 async fn services_come_back_with_their_workspace() {
