@@ -102,6 +102,7 @@ fn policies_say_who_is_started_again() {
     assert_eq!((&told["exit_code"], &told["restarts"]), (&7.into(), &0.into()));
     let told = workspace.wait_for_service("on-failure", "exited");
     assert_eq!((&told["exit_code"], &told["restarts"]), (&0.into(), &2.into()));
+    assert_eq!(told["reason"], "it exited with code 0");
     wait_until("it lives for the fourth time", || {
         workspace.service("always")["restarts"].as_u64().unwrap() >= 3
     });

@@ -368,10 +368,10 @@ fn ended_early(exited: &Exited) -> String {
 fn how(exited: &Exited) -> (Option<u8>, Option<String>) {
     let end = crate::recorder::end_of(exited);
     let reason = match exited.outcome {
-        agent::Outcome::Code(_) => None,
-        agent::Outcome::Signal(signal) => Some(format!("signal {signal} ended it")),
-        agent::Outcome::TimedOut => Some("it ran out of time".to_owned()),
-        agent::Outcome::OutOfMemory => Some("the guest killed it for want of memory".to_owned()),
+        agent::Outcome::Code(code) => format!("it exited with code {code}"),
+        agent::Outcome::Signal(signal) => format!("signal {signal} ended it"),
+        agent::Outcome::TimedOut => "it ran out of time".to_owned(),
+        agent::Outcome::OutOfMemory => "the guest killed it for want of memory".to_owned(),
     };
-    (end.exit_code, reason)
+    (end.exit_code, Some(reason))
 }

@@ -57,7 +57,7 @@ pub struct ServiceNews {
     pub ended: Option<SystemTime>,
     /// What a shell would show for that end.
     pub exit_code: Option<u8>,
-    /// Why it ended, where the code does not say it.
+    /// Why it ended.
     pub reason: Option<String>,
 }
 

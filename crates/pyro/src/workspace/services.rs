@@ -51,7 +51,7 @@ pub struct ServiceInfo {
     pub ended_at: Option<String>,
     /// As a shell would see its last end.
     pub exit_code: Option<u8>,
-    /// Why it last ended, where the code does not say it.
+    /// Why it last ended.
     pub reason: Option<String>,
 }
 

@@ -106,7 +106,8 @@ async fn failures_and_restarts_are_told_apart() {
             {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            assert_eq!(bench.service("again").news.exit_code, Some(3));
+            let news = bench.service("again").news;
+            assert_eq!((news.exit_code, news.reason.as_deref()), (Some(3), Some("it exited with code 3")));
             assert_eq!(client.call(4, &restart("again")).await, Reply::ServiceReady);
             // One that failed can be started under its name, as it was.
             let again = client.call(5, &restart("early")).await;
@@ -117,7 +118,6 @@ async fn failures_and_restarts_are_told_apart() {
     assert_eq!((times(&log, "serve again"), times(&log, "serve early")), (2, 2));
 }
 
-/// A stop of the workspace ends its services first; those with a policy come back with it, those that were stopped or
 /// A service that ran and does not become ready when it is started anew is still to come back with its workspace, however
 /// often that is tried, until somebody stops it.
 #[tokio::test]
@@ -142,6 +142,7 @@ async fn a_restart_that_fails_takes_no_wish_along() {
         .await;
 }
 
+/// A stop of the workspace ends its services first; those with a policy come back with it, those that were stopped or
 /// have none do not, and who asks hears which have failed to.
 #[tokio::test]
 async fn services_come_back_with_their_workspace() {
