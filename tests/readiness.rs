@@ -134,6 +134,9 @@ fn an_early_end_is_told_at_once() {
         "foreground",
     ]);
     assert!(!told.err().contains("| 50\n"), "the last lines, not all");
+    let told = workspace.serve_in_vain("early", &patient, "echo another try; exit 4");
+    told.explains(&["| another try\n"]);
+    assert!(!told.err().contains("frob"), "what an earlier start wrote is not its own: {}", told.err());
     workspace.serve_in_vain("silent", &patient, "kill -9 $$").explains(&["signal 9"]);
     workspace
         .serve_in_vain("well", &[&patient[..], &["--restart", "always"]].concat(), "true")

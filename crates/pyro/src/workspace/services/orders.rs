@@ -125,22 +125,33 @@ impl Pyro {
     }
 
     /// What a service wrote last says best why it did not become ready: the failure with its name in it, and those
-    /// lines. The log of another start may be in front of them.
+    /// lines of what it has written since it was started.
     pub fn explain_service(&self, reference: &str, name: &str, failure: Failure) -> (Failure, Vec<String>) {
         if failure.code != Code::ServiceFailed {
             return (failure, Vec::new());
         }
-        let mut lines = Vec::new();
-        if let Ok(mut log) = self.service_log(reference, name, Tail::Lines(LOG_LINES_OF_FAILURE)) {
-            while let Ok(entries) = log.next(false) {
-                if entries.is_empty() {
-                    break;
-                }
-                lines.extend(entries.into_iter().map(|entry| entry.text));
-            }
-        }
+        let lines = self.last_lines(reference, name).unwrap_or_default();
         let message = format!("the service `{name}` did not become ready: {}", failure.message);
         (Failure { message, ..failure }, lines)
+    }
+}
+
+impl Pyro {
+    fn last_lines(&self, reference: &str, name: &str) -> Result<Vec<String>, Failure> {
+        let started = self.service_record(reference, name)?.started;
+        // As the log has it: times of one length, which compare as texts do.
+        let started = humantime::format_rfc3339_nanos(started).to_string();
+        let mut log = self.service_log(reference, name, Tail::Lines(LOG_LINES_OF_FAILURE))?;
+        let mut lines = Vec::new();
+        loop {
+            let entries = log.next(false)?;
+            if entries.is_empty() {
+                return Ok(lines);
+            }
+            // What earlier starts wrote is in front.
+            let own = entries.into_iter().filter(|entry| entry.time >= started);
+            lines.extend(own.map(|entry| entry.text));
+        }
     }
 }
 
