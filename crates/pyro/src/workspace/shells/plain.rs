@@ -162,6 +162,23 @@ mod tests {
         assert_eq!(seen("1\r\n2\r\n3\r\n4\r\n5\r\n6\r\n7\x1b[99AX"), "1\n2\n3X\n4\n5\n6\n7");
     }
 
+    /// What is erased behind a full line leaves the line whole, and what is written where a line went on is a line of its own.
+    #[test]
+    fn erased_lines_go_on_nowhere() {
+        let (full, long) = ("x".repeat(20), "x".repeat(25));
+        assert_eq!(seen(&format!("{full}\x1b[K\r\nnext")), format!("{full}\nnext"));
+        assert_eq!(seen(&format!("{full}\x1b[J\r\nnext")), format!("{full}\nnext"));
+        assert_eq!(seen(&format!("{full}\x1b[Kon")), format!("{full}on"));
+        for erased in ["\x1b[K", "\x1b[2K", "\x1b[J"] {
+            assert_eq!(seen(&format!("{long}\r{erased}next")), format!("{full}\nnext"), "{erased:?}");
+        }
+        assert_eq!(seen(&format!("{long}\x1b[A\r\x1b[Kup")), "up\nxxxxx");
+        assert_eq!(seen(&format!("{long}\x1b[H\x1b[2Ja\r\nb")), "a\nb");
+        assert_eq!(seen(&format!("{long}\x1b[1Jb")), format!("\n{}b", " ".repeat(5)));
+        // Only the end of it goes.
+        assert_eq!(seen(&format!("{long}\x08\x08\x1b[Ky")), format!("{full}xxxy"));
+    }
+
     /// Wide characters take two places, combining ones none; a full-screen program leaves nothing behind.
     #[test]
     fn characters_keep_their_places() {

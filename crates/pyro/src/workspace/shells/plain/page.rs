@@ -154,10 +154,23 @@ impl Page {
     pub(super) fn erase_line(&mut self, what: usize) {
         let column = self.column;
         match what {
-            0 => self.line().truncate(column),
+            // The cursor is behind the last character, as most terminals have it: that one stays.
+            0 if self.is_full => {}
+            0 => self.erase_from(column),
             1 => self.line().blank(0, column + 1),
-            2 => self.line().truncate(0),
+            2 => self.erase_from(0),
             _ => {}
+        }
+    }
+
+    /// Erases the rest of the line: nothing goes on below it then, and it goes on nothing if nothing of it is left.
+    fn erase_from(&mut self, column: usize) {
+        let line = self.line();
+        line.truncate(column);
+        line.is_wrapped &= column > 0;
+        let below = self.row + 1;
+        if let Some(line) = self.lines.get_mut(below) {
+            line.is_wrapped = false;
         }
     }
 
@@ -166,13 +179,14 @@ impl Page {
         match what {
             0 => {
                 self.erase_line(0);
-                self.lines.iter_mut().skip(row + 1).for_each(|line| line.truncate(0));
+                self.lines.iter_mut().skip(row + 1).for_each(Line::clear);
             }
             1 => {
                 self.erase_line(1);
-                self.lines.iter_mut().take(row).skip(top).for_each(|line| line.truncate(0));
+                self.line().is_wrapped = false;
+                self.lines.iter_mut().take(row).skip(top).for_each(Line::clear);
             }
-            2 => self.lines.iter_mut().skip(top).for_each(|line| line.truncate(0)),
+            2 => self.lines.iter_mut().skip(top).for_each(Line::clear),
             // What has scrolled away is forgotten by a terminal; here it stays, as it was read.
             _ => {}
         }
@@ -247,6 +261,10 @@ impl Line {
     fn truncate(&mut self, column: usize) {
         self.cells.truncate(column);
         self.marks.retain(|(at, _)| *at <= column);
+    }
+
+    fn clear(&mut self) {
+        *self = Line::default();
     }
 
     fn blank(&mut self, from: usize, to: usize) {
