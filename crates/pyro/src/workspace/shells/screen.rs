@@ -23,7 +23,14 @@ pub(super) fn screen(bytes: &[u8], size: TerminalSize) -> Screen {
     let parser = fed(bytes, size);
     let screen = parser.screen();
     let (cursor_row, cursor_column) = screen.cursor_position();
-    Screen { text: screen.contents(), cursor_row, cursor_column, is_alternate: screen.alternate_screen() }
+    let text = rows(screen, size.columns);
+    Screen { text, cursor_row, cursor_column, is_alternate: screen.alternate_screen() }
+}
+
+/// Its lines as they stand, also where a text goes on from one to the next: the cursor's line is counted among them.
+fn rows(screen: &vt100::Screen, columns: u16) -> String {
+    let rows: Vec<String> = screen.rows(0, columns.max(1)).collect();
+    rows.join("\n").trim_end_matches('\n').to_owned()
 }
 
 /// The bytes that make another terminal of this size show the same, and take the same keys.
@@ -110,6 +117,14 @@ mod tests {
         assert_eq!(seen.text, "\n  hello\n\n~");
         assert_eq!((seen.cursor_row, seen.cursor_column, seen.is_alternate), (3, 1, true));
         assert_eq!(screen(&redraw(output, SIZE), SIZE), seen);
+    }
+
+    /// A text that goes on in the next line is two lines of a screen.
+    #[test]
+    fn rows_are_lines() {
+        let seen = screen("x".repeat(25).as_bytes(), SIZE);
+        assert_eq!(seen.text, format!("{}\nxxxxx", "x".repeat(20)));
+        assert_eq!((seen.cursor_row, seen.cursor_column), (1, 5));
     }
 
     /// Whatever modes a program leaves, they are taken back, and none that it has not set.
