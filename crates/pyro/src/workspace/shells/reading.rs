@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::super::Workspace;
 use super::plain::plain;
 use super::screen::{Screen, screen};
-use super::text::whole_chars;
+use super::text::{before_last, whole_chars};
 use super::{ShellInfo, describe};
 use crate::connection::{News, unexpected};
 use crate::failure::chain;
@@ -65,7 +65,8 @@ pub struct ShellReading {
     pub truncated: bool,
     /// The first byte that is kept.
     pub first_available: u64,
-    /// Bytes in front of the output that were read for the pattern and are more than could be given.
+    /// Bytes from the cursor to the output that were read for the pattern and are more than could be given: reading from
+    /// the cursor on without a pattern gives them.
     pub passed_over: u64,
     /// Whether the pattern matched, if there was one.
     pub matched: Option<bool>,
@@ -227,10 +228,14 @@ impl Progress {
             while self.bytes.get(from).is_some_and(|byte| byte & 0xc0 == 0x80) {
                 from += 1;
             }
-            self.bytes.drain(..from);
-            self.start += from as u64;
-            self.passed_over += from as u64;
+            self.pass_over_bytes(from);
         }
+    }
+
+    fn pass_over_bytes(&mut self, count: usize) {
+        self.bytes.drain(..count.min(self.bytes.len()));
+        self.start += count as u64;
+        self.passed_over += count as u64;
     }
 
     fn end(&self) -> u64 {
@@ -312,16 +317,24 @@ impl Progress {
     }
 
     fn into_reading(
-        self,
+        mut self,
         wants: &Wants,
         request: &ReadRequest,
         shell: ShellInfo,
         first_available: u64,
     ) -> ShellReading {
         let is_last = self.is_ended || !matches!(shell.state, "running" | "paused") || self.is_cut;
-        // Up to a pattern, the end is what counts.
-        let chars_max = if wants.until.is_some() { usize::MAX } else { wants.chars_max };
-        let taken = whole_chars(&self.bytes, chars_max, is_last);
+        let matched = wants.until.as_ref().map(|_| wants.is_matched(&self));
+        let taken = match wants.until {
+            // Up to a pattern, the end is what counts.
+            Some(_) => {
+                let whole = whole_chars(&self.bytes, usize::MAX, is_last);
+                let front = before_last(self.bytes.get(..whole).unwrap_or_default(), wants.chars_max);
+                self.pass_over_bytes(front);
+                whole - front
+            }
+            None => whole_chars(&self.bytes, wants.chars_max, is_last),
+        };
         let output = match request.view {
             ShellView::Raw => self.bytes.get(..taken).unwrap_or_default().to_vec(),
             ShellView::Plain => self.plain(taken).into_bytes(),
@@ -335,7 +348,7 @@ impl Progress {
             truncated: self.start > request.cursor + self.passed_over,
             passed_over: self.passed_over,
             first_available,
-            matched: wants.until.as_ref().map(|_| wants.is_matched(&self)),
+            matched,
             screen_cursor: None,
             execution_mode: None,
         }
@@ -445,5 +458,29 @@ mod tests {
         assert!(!wants.are_met(&long));
         long.pass_over(&wants);
         assert_eq!((long.bytes.len(), long.end(), long.passed_over), (100, 1_004, 904));
+    }
+
+    /// With a pattern as well, no more characters are given than were asked for: the last ones.
+    #[test]
+    fn a_pattern_keeps_the_bound() {
+        let shell = ShellInfo {
+            shell_id: String::new(),
+            state: "running",
+            command: String::new(),
+            argv: Vec::new(),
+            cwd: String::new(),
+            user: None,
+            cols: 20,
+            rows: 5,
+            started_at: String::new(),
+            ended_at: None,
+            exit_code: None,
+        };
+        let request = ReadRequest { until: Some("x".to_owned()), ..request(0) };
+        let wants = Wants::parse(&request).unwrap();
+        let reading = progress("abx€defg").into_reading(&wants, &request, shell, 0);
+        assert_eq!(String::from_utf8(reading.output).unwrap(), "€defg");
+        assert_eq!((reading.matched, reading.truncated), (Some(true), false));
+        assert_eq!((reading.passed_over, reading.next_cursor), (3, 10));
     }
 }

@@ -26,6 +26,15 @@ pub(super) fn whole_chars(bytes: &[u8], chars_max: usize, is_last: bool) -> usiz
     taken
 }
 
+/// Bytes of `bytes` in front of the last so many characters.
+pub(super) fn before_last(bytes: &[u8], chars_max: usize) -> usize {
+    let chars = |chunk: std::str::Utf8Chunk<'_>| {
+        chunk.valid().chars().count() + usize::from(!chunk.invalid().is_empty())
+    };
+    let all: usize = bytes.utf8_chunks().map(chars).sum();
+    whole_chars(bytes, all.saturating_sub(chars_max), true)
+}
+
 /// Whether these bytes become a character if the right ones follow.
 fn is_beginning(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
@@ -49,6 +58,10 @@ mod tests {
         assert_eq!(whole_chars(b"\xff\xfe", 100, false), 2);
         assert_eq!(whole_chars(b"a\xc3\xff", 100, false), 3);
         assert_eq!(whole_chars(b"abc", 0, true), 0);
+        for (chars, front) in [(0, 10), (1, 6), (2, 3), (3, 1), (4, 0), (9, 0)] {
+            assert_eq!(before_last(text, chars), front);
+        }
+        assert_eq!(before_last(b"a\xff\xfeb", 2), 2);
     }
 
     proptest! {
