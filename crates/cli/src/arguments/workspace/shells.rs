@@ -80,7 +80,8 @@ pub(crate) struct ShellRead {
     /// Characters at most; the next reading goes on behind them
     #[arg(long, value_name = "COUNT", default_value_t = pyro::limits::SHELL_READ_CHARS_DEFAULT)]
     pub(crate) max_chars: u64,
-    /// Wait no longer than this for what is waited for [default: 1000, with --until 30000]
+    /// Wait no longer than this for what is waited for [default: 1000, with --until 30000, with --wait-for-idle-ms
+    /// 30000 more than that]
     #[arg(long, value_name = "MS")]
     pub(crate) wait_ms: Option<u64>,
     /// Wait until nothing was printed for so long; 0: do not wait [default: 100]
