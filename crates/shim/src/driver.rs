@@ -338,6 +338,11 @@ impl<V: Vm> Driver<V> {
         if self.followers.forget(id) {
             self.lifetime.used(Instant::now());
         }
+        let seats = self.session.as_ref().map(|session| session.shells.seats_of(id)).unwrap_or_default();
+        for seat in seats {
+            // A guest that cannot even be told is found out by its next frame or deadline.
+            let _ = self.leave_shell(seat);
+        }
         if let Some(session) = &mut self.session {
             session.shells.forget(id);
             session.services.forget(id);

@@ -33,6 +33,7 @@ pub(crate) struct Shells {
     unsaved: HashMap<ShellId, ShellEnd>,
     /// Who sits at one, and how much each may still send.
     pub(crate) attached: HashMap<Owner, Attached>,
+    sizes_told: u64,
 }
 
 /// One that runs.
@@ -52,6 +53,15 @@ pub(crate) struct Shell {
 pub(crate) struct Attached {
     pub(crate) key: ShellKey,
     pub(crate) window: ReceiveWindow,
+    /// The size of their window, and how many sizes were told before: the last one holds.
+    size: Option<(u64, TerminalSize)>,
+}
+
+impl Attached {
+    /// Nothing is known of their window yet.
+    pub(crate) fn to(key: ShellKey) -> Attached {
+        Attached { key, window: ReceiveWindow::default(), size: None }
+    }
 }
 
 /// What has to be told when a shell has ended.
@@ -73,6 +83,7 @@ impl Shells {
             next: 0,
             unsaved: HashMap::new(),
             attached: HashMap::new(),
+            sizes_told: 0,
         }
     }
 
@@ -152,6 +163,24 @@ impl Shells {
         let _ = self.store.resize_shell(&self.workspace, &shell.new.id, size.columns, size.rows);
     }
 
+    /// The window of somebody who sits at one has this size.
+    pub(crate) fn window_resized(&mut self, owner: Owner, size: TerminalSize) {
+        self.sizes_told += 1;
+        if let Some(attached) = self.attached.get_mut(&owner).filter(|_| size.is_possible()) {
+            attached.size = Some((self.sizes_told, size));
+        }
+    }
+
+    /// Somebody does not sit at a shell any more; gives the size that it takes from those who still do, where the one who
+    /// left had the last word.
+    pub(crate) fn leave(&mut self, owner: Owner) -> Option<(ShellKey, StreamId, TerminalSize)> {
+        let Attached { key, size: Some((left, _)), .. } = self.attached.remove(&owner)? else { return None };
+        let others = self.attached.values().filter(|attached| attached.key == key);
+        let (last, size) = others.filter_map(|attached| attached.size).max_by_key(|(told, _)| *told)?;
+        let stream = self.open.get(&key)?.stream;
+        (last < left).then_some((key, stream, size))
+    }
+
     /// Where the output of one that runs is, from some byte on.
     pub(crate) fn source(&self, key: ShellKey, from: u64) -> Option<Source> {
         let shell = self.open.get(&key)?;
@@ -191,6 +220,11 @@ impl Shells {
             }
             self.save_end(shell.new.id, ShellEnd { outcome: ShellOutcome::Lost, exit_code: None });
         }
+    }
+
+    /// Where a client sits.
+    pub(crate) fn seats_of(&self, client: ClientId) -> Vec<Owner> {
+        self.attached.keys().filter(|owner| owner.0 == client).copied().collect()
     }
 
     /// A client has left: what it had typed is dropped, and it waits for nothing.

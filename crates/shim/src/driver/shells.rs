@@ -2,7 +2,6 @@
 
 use pyro_proto::limits::{DATA_BYTES_MAX, SHELL_WRITE_BYTES_MAX};
 use pyro_proto::shim::{FailureCode, Reply, ShellOrder};
-use pyro_proto::window::ReceiveWindow;
 use pyro_proto::{Channel, Frame, Kind, StreamId, agent, decode, encode};
 use pyro_vmm::Vm;
 use tokio::time::Instant;
@@ -133,7 +132,7 @@ impl<V: Vm> Driver<V> {
         let Some(source) = session.shells.source(key, from) else { return Ok(()) };
         let followers = &self.followers;
         session.shells.attached.retain(|owner, _| followers.has(*owner));
-        session.shells.attached.insert(owner, Attached { key, window: ReceiveWindow::default() });
+        session.shells.attached.insert(owner, Attached::to(key));
         let frames = self.followers.join(owner, Followed::Shell(key), source);
         self.to_clients(frames)
     }
@@ -181,14 +180,17 @@ impl<V: Vm> Driver<V> {
                 self.type_on(key)?;
             }
             Kind::Eof => {
-                session.shells.attached.remove(&owner);
+                self.leave_shell(owner)?;
                 self.followers.leave(owner);
                 self.answer(owner.0, owner.1, &Reply::Left)?;
             }
             Kind::Input => {
                 let input = decode::<agent::Input>(&frame.payload).map_err(|_| Fault::Client(id))?;
                 match (input, agent_stream) {
-                    (agent::Input::Resize(size), Some(stream)) => self.resize_shell((key, stream), size)?,
+                    (agent::Input::Resize(size), Some(stream)) => {
+                        session.shells.window_resized(owner, size);
+                        self.resize_shell((key, stream), size)?;
+                    }
                     (agent::Input::Signal(_), Some(stream)) => self.steer(stream, input)?,
                     _ => {} // leaving closes nothing
                 }
@@ -196,6 +198,15 @@ impl<V: Vm> Driver<V> {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Somebody does not sit there any more: the terminal has the size that the others see.
+    pub(super) fn leave_shell(&mut self, owner: Owner) -> Result<(), Fault> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        match session.shells.leave(owner) {
+            Some((key, stream, size)) => self.resize_shell((key, stream), size),
+            None => Ok(()),
+        }
     }
 
     /// Records the end before anybody hears of it.

@@ -129,6 +129,50 @@ async fn several_sit_at_one_shell() {
         .await;
 }
 
+/// A terminal has the size of the window that was sized last; when who sits there leaves, in order or not, that of the one
+/// before.
+#[tokio::test]
+async fn a_window_takes_its_size_along() {
+    let (bench, log) = (Bench::creating(false, None), Log::default());
+    let resize = |stream: u32, columns: u16| {
+        let payload = encode(&Input::Resize(TerminalSize { rows: 10, columns })).unwrap();
+        Frame { stream: StreamId(stream), kind: Kind::Input, payload }
+    };
+    bench
+        .run(vmm(&log), async |mut client| {
+            client.started().await;
+            let id = opened(&mut client, 2, "bash").await;
+            let until_columns = async |columns: u16| {
+                while bench.shell(&id).shell.columns != columns {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let attach = Request::Attach { id: id.clone(), from: 0 };
+            let (mut first, mut second) = (bench.another().await, bench.another().await);
+            first.open(1, &attach).await;
+            first.send(resize(1, 100)).await;
+            until_columns(100).await;
+            second.open(1, &attach).await;
+            second.send(resize(1, 40)).await;
+            until_columns(40).await;
+            second.send(Frame::eof(StreamId(1), Channel::Stdin)).await;
+            assert_eq!(second.replies([1]).await.1, [Reply::Left]);
+            until_columns(100).await;
+            second.open(2, &attach).await;
+            second.send(resize(2, 50)).await;
+            until_columns(50).await;
+            drop(second);
+            until_columns(100).await;
+            // The last one leaves the size as it is.
+            drop(first);
+            client.stop().await;
+            assert_eq!(bench.shell(&id).shell.columns, 100);
+        })
+        .await;
+    let sizes = log.lines().iter().filter(|line| line.starts_with("Resize")).count();
+    assert_eq!(sizes, 5, "{:?}", log.lines());
+}
+
 /// A shell that reads nothing keeps its writers waiting, but neither the others nor the shim's memory; who leaves takes
 /// what was typed along.
 #[tokio::test]
