@@ -188,6 +188,8 @@ const BUSY: &str =
 fn busy(typed: usize, of: usize) -> Failure {
     let seconds = SHELL_WRITE_SECONDS_MAX.as_secs();
     Failure::new(Code::ShellBusy, format!("the shell did not read what was typed within {seconds} s"))
-        .because(format!("it has {typed} bytes of {of}, and perhaps a part of the next"))
+        .because(format!(
+            "its terminal is full: of {of} bytes {typed} are there for certain, and perhaps a part of the rest"
+        ))
         .fix(BUSY)
 }
