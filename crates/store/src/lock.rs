@@ -22,7 +22,7 @@ pub enum LockMode {
 /// A held lock; dropping it lets go.
 #[derive(Debug)]
 pub struct FileLock {
-    _file: File,
+    file: File,
 }
 
 /// Why a lock is not held.
@@ -62,6 +62,11 @@ impl FileLock {
         }
     }
 
+    /// The file behind it: a process that is started with it holds the lock for as long as it has that open.
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
     /// Waits for the lock.
     pub fn take(path: &Path, mode: LockMode) -> Result<FileLock, LockError> {
         let operation = match mode {
@@ -77,7 +82,7 @@ fn take(path: &Path, operation: FlockOperation) -> Result<FileLock, LockError> {
     let file = File::options().read(true).append(true).create(true).mode(0o600).open(path).map_err(fail)?;
     loop {
         match flock(&file, operation) {
-            Ok(()) => return Ok(FileLock { _file: file }),
+            Ok(()) => return Ok(FileLock { file }),
             Err(rustix::io::Errno::INTR) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(LockError::Held(path.to_owned())),
             Err(errno) => return Err(fail(errno.into())),
@@ -88,6 +93,19 @@ fn take(path: &Path, operation: FlockOperation) -> Result<FileLock, LockError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A lock goes on with the process that has got its file, and ends with that.
+    #[test]
+    fn a_lock_is_handed_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let file = FileLock::try_take(&path, LockMode::Shared).unwrap().into_file();
+        let mut heir = std::process::Command::new("sleep").arg("1000").stdin(file).spawn().unwrap();
+        assert!(matches!(FileLock::try_take(&path, LockMode::Exclusive), Err(LockError::Held(_))));
+        heir.kill().unwrap();
+        heir.wait().unwrap();
+        assert!(FileLock::try_take(&path, LockMode::Exclusive).is_ok());
+    }
 
     /// A lock has one exclusive holder, and ends with it.
     #[test]

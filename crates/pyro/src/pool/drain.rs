@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use pyro_store::{FileLock, LockMode};
+
+use super::refilling::filling_lock;
 use super::ticket::{self, Ticket};
 use crate::limits::{POOL_BIRTH_SECONDS_MAX, POOL_FILL_POLL};
 use crate::supervisor::parting;
@@ -13,6 +16,9 @@ impl Pyro {
     /// Ends every parked VM, those that are being born as well; gives how many there were.
     pub fn drain_pool(&self) -> Result<usize, Failure> {
         let deadline = Instant::now() + POOL_BIRTH_SECONDS_MAX;
+        // What a command that is over has begun comes first, or it would come behind. One that hangs is not waited for.
+        let lock = filling_lock(&self.config.directories);
+        let _alone = FileLock::take_within(&lock, LockMode::Exclusive, POOL_BIRTH_SECONDS_MAX).ok();
         let mut ended = 0;
         loop {
             let census = self.census()?;

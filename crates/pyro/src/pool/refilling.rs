@@ -1,6 +1,9 @@
 //! Filling the pool behind the back of a command that is over.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+
+use pyro_store::{Directories, FileLock, LockMode};
 
 use crate::environments::image_failure;
 use crate::limits::POOL_REFILL_PATIENCE;
@@ -32,12 +35,21 @@ impl Pyro {
     }
 }
 
+/// The lock of those who fill the pool behind everybody's back, and of who empties it.
+pub(super) fn filling_lock(directories: &Directories) -> PathBuf {
+    directories.parked().join("filling.lock")
+}
+
 impl Drop for Refilling<'_> {
     fn drop(&mut self) {
         let config = &self.pyro.config;
         if config.pool == 0 {
             return;
         }
+        // Held by the other process from its first moment to its last: whoever empties the pool waits for it, or has it
+        // not begin.
+        let filling = FileLock::try_take(&filling_lock(&config.directories), LockMode::Shared);
+        let Ok(filling) = filling else { return };
         let mut command = Command::new(&config.program);
         command
             .args(["refill", &self.environment])
@@ -49,7 +61,7 @@ impl Drop for Refilling<'_> {
             .env("PYRO_POOL", config.pool.to_string())
             .env("PATH", &config.search_path)
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(filling.into_file())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         match &config.vmm {
