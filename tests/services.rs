@@ -153,7 +153,8 @@ fn services_come_back_with_their_workspace() {
     said.retain(|text| text != "Terminated");
     assert_eq!(said, ["up", "bye", "up"]);
     // One that cannot come back is told, and the workspace is there for whoever mends it.
-    workspace.serve("e", &["--restart", "always"], "test ! -e broken && exec sleep 1000");
+    let options = ["--restart", "always", "--ready-command", "test ! -e broken"];
+    workspace.serve("e", &options, "test ! -e broken && exec sleep 1000");
     workspace.shell("touch broken");
     workspace.call("stop", [""; 0]).finish().exits(0);
     let told = workspace.call("start", [""; 0]).finish();
