@@ -5,7 +5,8 @@ use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorCode, ErrorData,
     GetPromptRequestParams, GetPromptResponse, Implementation, ListPromptsResult,
     ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool as Definition,
+    ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
+    Tool as Definition,
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
@@ -94,10 +95,10 @@ impl ServerHandler for Server {
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         let method = request.method;
-        Err(match METHODS.contains(&method.as_str()) {
+        Err(match is_method(&method, context.protocol_version().as_ref()) {
             true => ErrorData::invalid_params(format!("the parameters of {method} do not fit"), None),
             false => {
                 ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("there is no method {method:?}"), None)
@@ -193,6 +194,14 @@ const METHODS: &[&str] = &[
     "tools/list",
 ];
 
+/// Whether a revision of the protocol has a method. Since 2026-07-28 nothing is agreed on before the first request.
+fn is_method(name: &str, version: Option<&ProtocolVersion>) -> bool {
+    // Versions are dates, and compare as such.
+    let has_handshake =
+        version.is_none_or(|version| version.as_str() < ProtocolVersion::V_2026_07_28.as_str());
+    METHODS.contains(&name) && (has_handshake || name != "initialize")
+}
+
 /// Every list is one page: there is nothing to go on with.
 fn one_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     match request.and_then(|request| request.cursor) {
@@ -219,4 +228,19 @@ fn unknown_tool(name: &str, profile: Profile) -> ErrorData {
 /// A failure where the protocol has no result for one.
 fn broken(failure: &Failure) -> ErrorData {
     ErrorData::internal_error(failure.to_string(), failed(failure).structured_content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a revision has done away with is no method of it, however well it was meant.
+    #[test]
+    fn methods_are_those_of_the_revision() {
+        let (older, newer) = (ProtocolVersion::V_2025_11_25, ProtocolVersion::V_2026_07_28);
+        assert!(is_method("initialize", None) && is_method("initialize", Some(&older)));
+        assert!(!is_method("initialize", Some(&newer)));
+        assert!(is_method("tools/call", Some(&older)) && is_method("tools/call", Some(&newer)));
+        assert!(!is_method("tools/recall", None));
+    }
 }
