@@ -21,6 +21,7 @@ mke2fs|makes ext4 images|e2fsprogs|e2fsprogs|e2fsprogs|e2fsprogs
 unshare|starts programs in namespaces|util-linux|util-linux|util-linux|util-linux
 newuidmap|lets an ordinary user make environments|uidmap|shadow-utils|shadow|shadow
 tmux|a terminal that tests sit at|tmux|tmux|tmux|tmux
+npm|installs the MCP conformance suite|npm|nodejs-npm|npm|npm-default
 TABLE
 }
 
@@ -31,7 +32,7 @@ needs() {
     esac
     echo "qemu-system-x86_64 mmdebstrap keyring dpkg-deb mke2fs unshare"
     if [ "$(id -u)" -ne 0 ]; then echo newuidmap; fi
-    if [ "$task" = test ]; then echo tmux; fi
+    if [ "$task" = test ]; then echo "tmux npm"; fi
 }
 
 is_here() {

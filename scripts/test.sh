@@ -41,7 +41,9 @@ scripts() {
     bash -n .ci/run
 }
 
-lints() { "$cargo" clippy --workspace --all-targets --locked --features pyro-vmm/real-vm -- -D warnings; }
+lints() {
+    "$cargo" clippy --workspace --all-targets --locked --features pyro-vmm/real-vm,pyro-cli/conformance -- -D warnings
+}
 
 # The command's own pages would overwrite the library's of the same name, and it has no public items.
 api_docs() { RUSTDOCFLAGS="-D warnings" "$cargo" doc --workspace --exclude pyro-cli --no-deps --locked; }
@@ -52,6 +54,7 @@ cargo_test() { "$cargo" test --workspace --locked --features pyro-vmm/real-vm --
 
 build() { cargo_test --no-run; }
 
+reports=$CARGO_TARGET_DIR/conformance/reports
 cache=${PYRO_TEST_CACHE_DIR:-$CARGO_TARGET_DIR/test-cache}
 
 # What the end-to-end tests run in, pulled once and kept beside the builds; the VMM's tests boot its kernel.
@@ -71,15 +74,23 @@ isolate() {
 }
 
 tests() {
+    rm -rf "$reports"
     # A pipe has one exit status, tee's; cargo's goes around it.
     {
         (isolate && cargo_test --no-fail-fast </dev/null 2>&1) && echo yes >"$notes/passed"
     } | tee "$notes/log"
+    conformance || rm -f "$notes/passed"
     totals
     if [ -e "$notes/passed" ]; then return; fi
     # What a failed test left explains at times why it failed.
     leftovers
     return 1
+}
+
+# cargo shows nothing of tests that pass: they leave what the suite said of each scenario in files.
+conformance() {
+    printf '\nMCP conformance\n'
+    cat "$reports"/*.txt || { echo "the conformance suite has not run" && return 1; }
 }
 
 totals() {
@@ -97,6 +108,7 @@ phase "API docs" api_docs
 if [ "$scope" = all ]; then
     scripts/check-leftovers.sh record "$notes/before"
     phase "build of the tests" build
+    phase "server and suite for MCP conformance" scripts/conformance.sh
     phase "environment for the tests" environment
     phase "tests: unit, property, snapshot, end to end" tests
     phase "nothing left behind" leftovers

@@ -27,6 +27,7 @@ mod json;
 mod kills;
 mod layers;
 mod live_forks;
+mod mcp_conformance;
 mod memories;
 mod pauses;
 mod pool;

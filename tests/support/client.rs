@@ -144,6 +144,11 @@ impl Running {
         String::from_utf8_lossy(&self.stdout.as_ref().unwrap().so_far()).into_owned()
     }
 
+    /// Standard error so far.
+    pub(crate) fn err_so_far(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.as_ref().unwrap().so_far()).into_owned()
+    }
+
     /// Types a line.
     pub(crate) fn send(&mut self, text: &str) {
         self.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();

@@ -66,6 +66,11 @@ impl Machine {
         machine
     }
 
+    /// With nothing installed, and no VM running beside it: for what has its own deadlines.
+    pub(crate) fn quiet() -> Machine {
+        Machine::empty().with(Slots::all())
+    }
+
     /// With nothing installed, and the right to run the VM of a pull.
     pub(crate) fn for_pulls() -> Machine {
         Machine::empty().with(Slots::one())

@@ -21,13 +21,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, Options};
 use crate::limits::{CONNECTIONS_MAX, HEAD_SECONDS_MAX, MESSAGE_BYTES_MAX, SESSIONS_MAX, TOKEN_BYTES};
-use crate::server::Server;
+use crate::server::Face;
 use sessions::Sessions;
 
 /// Where the protocol is spoken; everything else is not found.
 const PATH: &str = "/mcp";
 
-type Service = StreamableHttpService<Server, LocalSessionManager>;
+type Service = StreamableHttpService<Face, LocalSessionManager>;
 type Answer = Response<BoxBody<Bytes, std::convert::Infallible>>;
 
 /// Where to listen, and to whom.
@@ -156,7 +156,7 @@ impl Listening {
             .with_max_request_body_bytes(MESSAGE_BYTES_MAX)
             .with_cancellation_token(end.clone());
         let engine = self.engine.clone();
-        StreamableHttpService::new(move || Ok(Server::new(engine.clone())), sessions.manager(), config)
+        StreamableHttpService::new(move || Ok(Face::new(engine.clone())), sessions.manager(), config)
     }
 }
 

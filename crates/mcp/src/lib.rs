@@ -7,6 +7,8 @@
 
 mod answer;
 mod call;
+#[cfg(feature = "conformance")]
+mod conformance;
 mod engine;
 mod http;
 mod limits;

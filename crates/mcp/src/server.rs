@@ -33,6 +33,14 @@ const INSTRUCTIONS_OF_VM_RUN: &str = "\
 pyro gives you disposable Linux VMs. vm_run runs one command in a fresh one, which is gone afterwards: nothing touches \
 the person's machine, nothing is kept, there is no network.";
 
+/// What a connection talks to.
+#[cfg(not(feature = "conformance"))]
+pub(crate) type Face = Server;
+
+/// The same with what the conformance suite calls by name.
+#[cfg(feature = "conformance")]
+pub(crate) type Face = crate::conformance::Fixtures;
+
 /// A server, as each connection has it.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {

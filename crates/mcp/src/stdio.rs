@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::{Engine, Options};
 use crate::limits::{MESSAGE_BYTES_MAX, UNREAD_MESSAGES_MAX};
 use crate::oversized::IdFinder;
-use crate::server::Server;
+use crate::server::Face;
 
 /// Serves one client until it closes our standard input, or `ended` is done. What it had running is called off then,
 /// and has cleaned up when this returns.
@@ -29,7 +29,7 @@ pub async fn serve_stdio(options: Options, ended: impl Future<Output = ()>) -> R
     let (reader, writer): (StdioReader, StdioWriter) = stdio_pipes();
     let lines = Lines::new(reader, writer, engine.call_off());
     let serving = async {
-        match serve_server(Server::new(engine.clone()), lines).await {
+        match serve_server(Face::new(engine.clone()), lines).await {
             Ok(service) => service.waiting().await.map(drop).map_err(|error| error.to_string()),
             // A client that goes before it has begun, or whose beginning was refused and said so, is no failure.
             Err(
