@@ -4,6 +4,7 @@
 //! goes before it has begun.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -57,8 +58,12 @@ struct Lines<R, W> {
     oversized: Option<IdFinder>,
     has_begun: bool,
     out: Arc<Out<W>>,
+    /// A refusal on its way out. Kept here: whoever waits for the next message may stop waiting at any moment.
+    refusing: Option<Sending>,
     at_end: CancellationToken,
 }
+
+type Sending = Pin<Box<dyn Future<Output = Result<(), io::Error>> + Send>>;
 
 /// The way out, shared by all that is sent.
 struct Out<W> {
@@ -84,6 +89,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<
             oversized: None,
             has_begun: false,
             out: Arc::new(out),
+            refusing: None,
             at_end,
         }
     }
@@ -130,8 +136,8 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<
         if line.is_empty() { Next::Nothing } else { parse(line) }
     }
 
-    async fn refuse(&mut self, error: ErrorData, id: Option<RequestId>) {
-        let _ = self.send(ServerJsonRpcMessage::error(error, id)).await;
+    fn refuse(&mut self, error: ErrorData, id: Option<RequestId>) {
+        self.refusing = Some(Box::pin(self.send(ServerJsonRpcMessage::error(error, id))));
     }
 }
 
@@ -171,9 +177,10 @@ where
         out.unread.fetch_add(1, Ordering::Relaxed);
         async move {
             let sent = async {
+                let mut writer = out.writer.lock().await;
+                // A message that waits for its turn is not spelled out yet: most of what it says it shares with others.
                 let mut line = serde_json::to_vec(&message)?;
                 line.push(b'\n');
-                let mut writer = out.writer.lock().await;
                 writer.write_all(&line).await?;
                 writer.flush().await
             };
@@ -186,6 +193,11 @@ where
 
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
         loop {
+            if let Some(refusing) = &mut self.refusing {
+                // A client that is gone is noticed where it is read from.
+                let _ = refusing.await;
+                self.refusing = None;
+            }
             // A client that does not read what it is sent is not read from either.
             let out = Arc::clone(&self.out);
             let read = out.read.notified();
@@ -201,7 +213,7 @@ where
                         return Some(*message);
                     }
                 }
-                Next::Refused(error, id) => self.refuse(error, id).await,
+                Next::Refused(error, id) => self.refuse(error, id),
                 Next::Nothing => {}
                 Next::End => {
                     self.at_end.cancel();
@@ -290,6 +302,27 @@ mod tests {
             let answer: Value = serde_json::from_slice(&answer[..read]).unwrap();
             assert_eq!((answer["id"].as_i64(), answer["error"]["code"].as_i64()), (Some(42), Some(-32600)));
             drop(writing.await);
+        });
+    }
+
+    /// Whoever waits for the next message may stop at any moment: a refusal that is half out comes whole.
+    #[test]
+    fn refusals_outlast_who_waits() {
+        block_on(async {
+            let (mut lines, mut to_us, mut from_us, _) = lines(64);
+            to_us.write_all(b"not json\n").await.unwrap();
+            assert!(timeout(Duration::from_millis(50), lines.receive()).await.is_err());
+            to_us.write_all(PING).await.unwrap();
+            let reading = tokio::spawn(async move {
+                let mut said = String::new();
+                from_us.read_to_string(&mut said).await.map(|_| said)
+            });
+            assert!(matches!(lines.receive().await, Some(JsonRpcMessage::Request(_))));
+            assert_eq!(lines.out.unread.load(Ordering::Relaxed), 0);
+            drop(lines);
+            let said = reading.await.unwrap().unwrap();
+            let answer: Value = serde_json::from_str(&said).unwrap();
+            assert_eq!(answer["error"]["code"], -32700);
         });
     }
 
