@@ -28,6 +28,7 @@ mod kills;
 mod layers;
 mod live_forks;
 mod mcp_conformance;
+mod mcp_wire;
 mod memories;
 mod pauses;
 mod pool;

@@ -86,6 +86,14 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// The processor's time that it has used, in ticks.
+    pub(crate) fn ticks(pid: u32) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace();
+        // In the user's mode and in the kernel's.
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
     /// Whether it has anything under a directory: an open file, its working directory, a word of its command.
     pub(crate) fn concerns(&self, root: &Path) -> bool {
         let proc = PathBuf::from(format!("/proc/{}", self.pid));
