@@ -60,6 +60,7 @@ struct Lines<R, W> {
     out: Arc<Out<W>>,
     /// A refusal on its way out. Kept here: whoever waits for the next message may stop waiting at any moment.
     refusing: Option<Sending>,
+    /// What runs is called off by this: the client is gone.
     at_end: CancellationToken,
 }
 
@@ -173,7 +174,7 @@ where
         &mut self,
         message: ServerJsonRpcMessage,
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
-        let out = Arc::clone(&self.out);
+        let (out, at_end) = (Arc::clone(&self.out), self.at_end.clone());
         out.unread.fetch_add(1, Ordering::Relaxed);
         async move {
             let sent = async {
@@ -185,6 +186,10 @@ where
                 writer.flush().await
             };
             let sent = sent.await;
+            if sent.is_err() {
+                // Nobody hears any more what was asked for.
+                at_end.cancel();
+            }
             out.unread.fetch_sub(1, Ordering::Relaxed);
             out.read.notify_waiters();
             sent
@@ -194,7 +199,6 @@ where
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
         loop {
             if let Some(refusing) = &mut self.refusing {
-                // A client that is gone is noticed where it is read from.
                 let _ = refusing.await;
                 self.refusing = None;
             }
@@ -205,7 +209,13 @@ where
                 read.await;
                 continue;
             }
-            match self.next().await {
+            let at_end = self.at_end.clone();
+            let next = tokio::select! {
+                biased;
+                () = at_end.cancelled() => Next::End,
+                next = self.next() => next,
+            };
+            match next {
                 Next::Message(message) => {
                     self.has_begun |= matches!(*message, JsonRpcMessage::Request(_));
                     // Notifications in front of the first request mean nothing yet.
@@ -323,6 +333,18 @@ mod tests {
             let said = reading.await.unwrap().unwrap();
             let answer: Value = serde_json::from_str(&said).unwrap();
             assert_eq!(answer["error"]["code"], -32700);
+        });
+    }
+
+    /// A client that hears nothing any more is gone, though it may still have something to say.
+    #[test]
+    fn who_cannot_be_answered_is_gone() {
+        block_on(async {
+            let (mut lines, mut to_us, from_us, end) = lines(1 << 16);
+            drop(from_us);
+            to_us.write_all(b"not json\n").await.unwrap();
+            assert!(lines.receive().await.is_none());
+            assert!(end.is_cancelled(), "what runs is called off");
         });
     }
 
