@@ -22,6 +22,8 @@ unshare|starts programs in namespaces|util-linux|util-linux|util-linux|util-linu
 newuidmap|lets an ordinary user make environments|uidmap|shadow-utils|shadow|shadow
 tmux|a terminal that tests sit at|tmux|tmux|tmux|tmux
 npm|installs the MCP conformance suite|npm|nodejs-npm|npm|npm-default
+python3|a client of the MCP server that tests speak with|python3|python3|python|python3
+venv|keeps that client apart from the system's Python|python3-venv|python3|python|python3
 TABLE
 }
 
@@ -32,7 +34,7 @@ needs() {
     esac
     echo "qemu-system-x86_64 mmdebstrap keyring dpkg-deb mke2fs unshare"
     if [ "$(id -u)" -ne 0 ]; then echo newuidmap; fi
-    if [ "$task" = test ]; then echo "tmux npm"; fi
+    if [ "$task" = test ]; then echo "tmux npm python3 venv"; fi
 }
 
 is_here() {
@@ -44,6 +46,7 @@ is_here() {
         esac
         ;;
     keyring) [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] ;;
+    venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     # An ordinary user's PATH often leaves out the system's own directories; pyro looks there too.
     *) (PATH=$PATH:/usr/sbin:/sbin && command -v "$1" >/dev/null) ;;
     esac

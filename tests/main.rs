@@ -28,6 +28,8 @@ mod kills;
 mod layers;
 mod live_forks;
 mod mcp_conformance;
+mod mcp_http;
+mod mcp_recipes;
 mod mcp_wire;
 mod memories;
 mod pauses;

@@ -1,5 +1,8 @@
 //! Requests that are called off: what they had begun is gone, and everything else goes on.
 
+use std::fs;
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use crate::support::mcp::value_of;
@@ -27,7 +30,7 @@ fn a_command_that_is_called_off_is_gone() {
     let arguments = json!({ "workspace_id": workspace, "command": command, "timeout_seconds": 1000 });
     let id = mcp.begin("workspace_exec", arguments);
     mcp.wait_for_news(id, "begun");
-    assert_eq!(running(&mut mcp, &workspace, "4711"), 2);
+    wait_until("both of it run", || running(&mut mcp, &workspace, "4711") == 2);
     mcp.cancel(id);
     wait_until("the command is gone", || running(&mut mcp, &workspace, "4711") == 0);
     mcp.ask("ping", json!({}));
@@ -76,12 +79,19 @@ fn a_pull_that_is_called_off_leaves_nothing() {
         let environments = listed["environments"].as_array().unwrap().clone();
         environments.iter().any(|one| one["installed"] == true)
     };
+    let halves = || -> Vec<PathBuf> {
+        let place = machine.cache().join("environments/linux-x86_64");
+        let entries = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.extension().is_none_or(|suffix| suffix != "lock")).collect()
+    };
     let mut mcp = machine.mcp_client(&["--profile", "vm-run"]);
     let id = mcp.begin("vm_run", json!({ "command": "true" }));
     mcp.wait_for_news(id, "packages");
     wait_until("the archive tool runs", || !pullers().is_empty());
     mcp.cancel(id);
-    wait_until("the archive tool is gone", || pullers().is_empty());
+    wait_until("the archive tool and all it had made are gone", || {
+        pullers().is_empty() && halves().is_empty()
+    });
     mcp.ask("ping", json!({}));
     assert!(!mcp.has_answered(id) && !installed());
 
@@ -90,6 +100,7 @@ fn a_pull_that_is_called_off_leaves_nothing() {
     wait_until("the archive tool runs", || !pullers().is_empty());
     mcp.finish();
     assert_eq!(remains_of(machine.root()), [""; 0]);
+    assert_eq!(halves(), [""; 0].map(PathBuf::from));
     assert!(!installed());
 }
 
