@@ -1,6 +1,5 @@
 """News of long calls, and calls that are given up: by a scope that is cancelled, and by a client's own patience."""
 
-
 from functools import partial
 
 import anyio
