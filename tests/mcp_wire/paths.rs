@@ -122,3 +122,58 @@ fn what_the_host_runs_is_a_person_s_to_take() {
     assert!(!project.join(".git/hooks/pre-commit").exists() && !project.join(".husky").exists());
     mcp.finish();
 }
+
+#[test]
+fn no_place_in_the_project_gets_around_that() {
+    // Promise: what the host runs by itself is known by where it is in the project, whichever directory of it a model names;
+    // git's own directory is written by nothing, and no link that leads out is put down.
+    let machine = Machine::new();
+    let project = machine.root().join("project");
+    for place in [".github", ".vscode", ".claude", "src"] {
+        write(&project.join(place), "file", "old\n");
+    }
+    let done = std::process::Command::new("git").args(["init", "-q"]).current_dir(&project).status();
+    assert!(done.unwrap().success());
+    let mut mcp = machine.mcp_for(&project);
+    let made = mcp.tool("workspace_create", json!({ "seed_path": ".git", "with_ignored": true }));
+    let git = machine.adopt(made["workspace_id"].as_str().unwrap());
+    git.shell("printf '[core]\\n\\tfsmonitor = touch /tmp/owned\\n' >> config");
+    let made = mcp.tool("workspace_create", json!({ "empty": true }));
+    let evil = machine.adopt(made["workspace_id"].as_str().unwrap());
+    evil.shell("mkdir workflows sub; echo x | tee workflows/x.yml tasks.json settings.json plain sub/Makefile >/dev/null; chmod +x plain; ln -s /etc sub/out");
+    let before = Tree::whole(&project);
+    let (code, _) = mcp.refusal("workspace_apply", json!({ "workspace_id": git.id, "to": ".git" }));
+    assert_eq!(code, "path-outside");
+    for (to, path, why) in [
+        (".github", "workflows", "ci"),
+        (".vscode", "tasks.json", "editor"),
+        (".claude", "settings.json", "agent"),
+        ("src", "sub", "link that leads out"),
+    ] {
+        let told = mcp.tool("workspace_apply", json!({ "workspace_id": evil.id, "to": to, "paths": [path] }));
+        assert_eq!(told["applied"], false, "{told}");
+        assert!(told["executables"].to_string().contains(why), "{told}");
+    }
+    for (path, output, expected) in [
+        ("plain", ".git/hooks/pre-commit", "path-outside"),
+        ("plain", ".envrc", "executable-files"),
+        ("plain", ".mcp.json", "executable-files"),
+        ("plain", ".claude/settings.json", "executable-files"),
+        ("workflows", ".github/workflows", "executable-files"),
+        ("sub", "src/sub", "executable-files"),
+        ("sub/out", "src/out", "path-outside"),
+    ] {
+        let arguments = json!({ "workspace_id": evil.id, "path": path, "output_path": output });
+        assert_eq!(mcp.refusal("workspace_export", arguments).0, expected, "{path} to {output}");
+    }
+    assert_same(&before, &Tree::whole(&project), "nothing was written");
+    mcp.tool(
+        "workspace_export",
+        json!({ "workspace_id": evil.id, "path": "plain", "output_path": "src/plain" }),
+    );
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &fs::metadata(project.join("src/plain")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o111, 0, "it cannot be executed");
+    mcp.finish();
+}

@@ -2,11 +2,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use pyro::{
-    Cancel, Exec, Failure, Pyro, Seed, SeedRules, Starting, Workspace, WorkspaceInfo, parse_seconds,
-    working_directory,
+    Cancel, Code, Exec, Failure, Pyro, Seed, SeedRules, Source, Starting, Workspace, WorkspaceInfo,
+    parse_seconds, working_directory,
 };
 use tokio::sync::MutexGuard;
 
@@ -79,14 +80,22 @@ impl Call {
         pulling.await
     }
 
-    /// A directory or archive of the project to be copied into a guest.
-    pub(crate) fn source(&self, path: &str, with_ignored: bool) -> Result<Seed, Failure> {
-        let path = self.options().project.readable(path)?;
+    /// A directory or archive of the project to be copied into a guest, opened: what its path means from now on is of no
+    /// interest any more.
+    pub(crate) async fn source(&self, path: &str, with_ignored: bool) -> Result<Source, Failure> {
+        let _alone = self.writing_to_host().await;
+        let project = &self.options().project;
+        let place = project.readable(path)?;
         let rules = match with_ignored {
             true => SeedRules::Everything,
             false => SeedRules::Gitignore(self.options().git_rules.clone()),
         };
-        Ok(Seed { path, rules })
+        // It looks through a whole tree.
+        let opening = tokio::task::spawn_blocking(move || Source::open(&Seed { path: place, rules })).await;
+        let source = opening
+            .unwrap_or_else(|error| Err(Failure::new(Code::System, "the call broke off").because(error)))?;
+        project.holds(Path::new(path), source.path())?;
+        Ok(source)
     }
 }
 

@@ -15,7 +15,7 @@ use tokio_util::task::{LocalPoolHandle, TaskTracker};
 
 use crate::answer::failed;
 use crate::call::Call;
-use crate::limits::{CALLS_MAX, END_SECONDS_MAX, THREADS};
+use crate::limits::{CALLS_MAX, END_SECONDS_MAX, THREADS_MAX};
 use crate::profile::Profile;
 use crate::progress::{Report, while_telling};
 use crate::project::Project;
@@ -55,7 +55,7 @@ impl Engine {
     pub(crate) fn new(options: Options) -> Engine {
         Engine(Arc::new(Inner {
             options,
-            pool: LocalPoolHandle::new(THREADS),
+            pool: LocalPoolHandle::new(THREADS_MAX),
             tasks: TaskTracker::new(),
             slots: Arc::new(Semaphore::new(CALLS_MAX)),
             end: CancellationToken::new(),

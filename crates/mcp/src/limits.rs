@@ -8,11 +8,15 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Tool calls that run at once; more are refused with advice to wait.
 pub(crate) const CALLS_MAX: usize = 64;
 
-/// Threads that tool calls run on. Commands wait without one; what holds a thread is a look into a database.
-pub(crate) const THREADS: usize = 4;
+/// Threads that tool calls run on. Commands are waited for without one; what holds a thread is a look into a database, or
+/// the writing of an apply.
+pub(crate) const THREADS_MAX: usize = 4;
 
 /// Messages that a client has not read yet; while there are more, nothing is read from it.
 pub(crate) const UNREAD_MESSAGES_MAX: usize = 64;
+
+/// A client that leaves that many unread for so long is gone.
+pub(crate) const UNREAD_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Bytes of each output that an answer has unless more is asked for.
 pub(crate) const OUTPUT_BYTES_DEFAULT: u64 = 16 * 1024;
@@ -31,6 +35,9 @@ pub(crate) const LISTED_MAX: usize = 500;
 
 /// Bytes of each command's output where a whole history is shown.
 pub(crate) const HISTORY_OUTPUT_BYTES: usize = 2 * 1024;
+
+/// Bytes of a command line where a history is shown.
+pub(crate) const COMMAND_BYTES_MAX: usize = 4 * 1024;
 
 /// Commands of a history that one answer has, the latest ones.
 pub(crate) const HISTORY_COMMANDS_MAX: usize = 20;

@@ -165,7 +165,7 @@ mod tests {
         report.output(b"compiling\n\x1b[1mlinking\x1b[0m\n\n");
         let (after, text) = report.look();
         assert!(after > before);
-        assert_eq!(message(&text, Duration::from_secs(7)), "7 s:  [1mlinking [0m".replace("s:  [", "s: ["));
+        assert_eq!(message(&text, Duration::from_secs(7)), "7 s: [1mlinking [0m");
         assert_eq!(report.look().0, after, "looking is no news");
         assert!(message(&"ä".repeat(500), Duration::ZERO).len() < 250);
         assert_eq!(message("", Duration::from_secs(3)), "3 s");

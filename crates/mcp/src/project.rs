@@ -5,6 +5,15 @@ use std::path::{Component, Path, PathBuf};
 
 use pyro::{Code, Failure};
 
+/// A place of the host that may be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Writable<'a> {
+    /// Where it is, behind all links.
+    pub(crate) place: PathBuf,
+    /// The allowed directory that it is in.
+    pub(crate) tree: &'a Path,
+}
+
 /// Where a model may read and write on the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Project {
@@ -40,11 +49,26 @@ impl Project {
                 .because(error)
                 .fix("name a directory, .tar, .tar.gz or .tgz of the project")
         })?;
-        self.inside(&path, real)
+        self.holds(&path, &real).map(|()| real)
     }
 
-    /// A path to write to, which need not be there yet: its nearest directory that is there decides.
-    pub(crate) fn writable(&self, text: &str) -> Result<PathBuf, Failure> {
+    /// Whether something that was found at a path is inside what is allowed.
+    pub(crate) fn holds(&self, asked: &Path, real: &Path) -> Result<(), Failure> {
+        match self.tree_of(real) {
+            Some(_) => Ok(()),
+            None => Err(self.outside(asked)),
+        }
+    }
+
+    /// The outermost allowed directory that a place is in: what its owner knows as one tree.
+    fn tree_of(&self, real: &Path) -> Option<&Path> {
+        let around = self.allowed.iter().filter(|allowed| real.starts_with(allowed));
+        around.min_by_key(|allowed| allowed.components().count()).map(PathBuf::as_path)
+    }
+
+    /// A path to write to, which need not be there yet: its nearest directory that is there decides. Nothing of git's own
+    /// is written.
+    pub(crate) fn writable(&self, text: &str) -> Result<Writable<'_>, Failure> {
         let path = self.absolute(text)?;
         let mut missing = Vec::new();
         let mut present = path.as_path();
@@ -69,7 +93,14 @@ impl Project {
             }
         };
         let whole = missing.iter().rev().fold(real, |path, name| path.join(name));
-        self.inside(&path, whole)
+        let Some(tree) = self.tree_of(&whole) else { return Err(self.outside(&path)) };
+        let inside = whole.strip_prefix(tree).unwrap_or(&whole);
+        if inside.components().any(|part| part.as_os_str().eq_ignore_ascii_case(".git")) {
+            return Err(Failure::new(Code::PathOutside, format!("{} may not be written", path.display()))
+                .because("it is git's own")
+                .fix("write elsewhere, and leave commits and hooks to the person"));
+        }
+        Ok(Writable { place: whole, tree })
     }
 
     /// From the project, without steps back: what is not there cannot be asked where they lead.
@@ -84,13 +115,6 @@ impl Project {
         match path.components().any(|part| part == Component::ParentDir) {
             true => Err(self.outside(&path)),
             false => Ok(path),
-        }
-    }
-
-    fn inside(&self, asked: &Path, real: PathBuf) -> Result<PathBuf, Failure> {
-        match self.allowed.iter().any(|allowed| real.starts_with(allowed)) {
-            true => Ok(real),
-            false => Err(self.outside(asked)),
         }
     }
 
@@ -135,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    fn refused(result: Result<PathBuf, Failure>) -> bool {
+    fn refused<T>(result: Result<T, Failure>) -> bool {
         result.is_err_and(|failure| failure.code == Code::PathOutside)
     }
 
@@ -155,12 +179,23 @@ mod tests {
         assert_eq!(allowed.readable("src").unwrap(), project.join("src"));
         assert_eq!(allowed.readable(".").unwrap(), project);
         assert_eq!(allowed.readable("friend").unwrap(), beside);
-        assert_eq!(allowed.writable("out/deep/file").unwrap(), project.join("out/deep/file"));
-        assert_eq!(allowed.writable(beside.join("x").to_str().unwrap()).unwrap(), beside.join("x"));
+        let written = allowed.writable("out/deep/file").unwrap();
+        assert_eq!(written, Writable { place: project.join("out/deep/file"), tree: &project });
+        assert_eq!(allowed.writable(beside.join("x").to_str().unwrap()).unwrap().tree, beside);
         for path in ["/etc", "../secret", "src/../../secret", "link", "/"] {
             assert!(refused(allowed.readable(path)), "{path}");
         }
-        for path in ["/etc/x", "../x", "nothing/../../x", "link/x", "dangling", "dangling/x", "/"] {
+        for path in [
+            "/etc/x",
+            "../x",
+            "nothing/../../x",
+            "link/x",
+            "dangling",
+            "dangling/x",
+            "/",
+            ".git",
+            "src/.GIT/hooks/x",
+        ] {
             assert!(refused(allowed.writable(path)), "{path}");
         }
         let sibling = root.join("project-2");
@@ -174,7 +209,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let root = place.path().canonicalize().unwrap();
         let nothing = Project::open(None, &root, &[]).unwrap();
-        assert!(nothing.root().is_none_or(|found| root.starts_with(found)));
+        assert_eq!(nothing.root(), None);
         fs::create_dir_all(root.join("work/.git")).unwrap();
         fs::create_dir_all(root.join("work/deep/down")).unwrap();
         let found = Project::open(None, &root.join("work/deep/down"), &[]).unwrap();

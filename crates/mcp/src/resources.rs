@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use pyro::limits::DIFF_FILE_BYTES_MAX;
-use pyro::results::{LoggedCommand, shell_words, whole_patch};
+use pyro::results::{LoggedCommand, shell_words};
 use pyro::{Code, DiffRequest, Failure, GuestPath};
 use rmcp::model::{ErrorData, ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
 use serde_json::json;
@@ -106,13 +106,12 @@ fn text(bytes: Vec<u8>, uri: &str, mime_type: &str) -> ResourceContents {
 async fn diff(call: &Call, reference: &str) -> Result<Vec<u8>, Failure> {
     let mut workspace = call.workspace(reference).await?;
     let request = DiffRequest { paths: Vec::new(), file_bytes_max: DIFF_FILE_BYTES_MAX };
-    let patch = whole_patch(&mut workspace.diff(&request).await?)?;
-    if patch.len() as u64 > OUTPUT_BYTES_MAX {
-        return Err(
-            too_long("the diff", patch.len() as u64).fix("page through it with the tool workspace_diff")
-        );
+    let mut diff = workspace.diff(&request).await?;
+    let patch_bytes = diff.patch_bytes()?;
+    if patch_bytes > OUTPUT_BYTES_MAX {
+        return Err(too_long("the diff", patch_bytes).fix("page through it with the tool workspace_diff"));
     }
-    Ok(patch)
+    diff.patch_part(0, patch_bytes)
 }
 
 async fn file(call: &Call, reference: &str, path: &str) -> Result<Vec<u8>, Failure> {

@@ -85,7 +85,7 @@ impl ServerHandler for Server {
     }
 
     fn get_tool(&self, name: &str) -> Option<Definition> {
-        tools::list(self.profile()).into_iter().find(|tool| tool.name == name)
+        tools::find(name, self.profile()).map(|tool| tool.definition(self.profile()))
     }
 
     async fn call_tool(

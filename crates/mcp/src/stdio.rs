@@ -16,10 +16,11 @@ use rmcp::transport::{StdioReader, StdioWriter, Transport, stdio_pipes};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{Mutex, Notify};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, Options};
-use crate::limits::{MESSAGE_BYTES_MAX, UNREAD_MESSAGES_MAX};
+use crate::limits::{MESSAGE_BYTES_MAX, UNREAD_MESSAGES_MAX, UNREAD_PATIENCE};
 use crate::oversized::IdFinder;
 use crate::server::Face;
 
@@ -206,7 +207,17 @@ where
             let out = Arc::clone(&self.out);
             let read = out.read.notified();
             if out.unread.load(Ordering::Relaxed) > UNREAD_MESSAGES_MAX {
-                read.await;
+                // Nor is its end seen: it has so long to read on.
+                let at_end = self.at_end.clone();
+                tokio::select! {
+                    () = at_end.cancelled() => return None,
+                    read = timeout(UNREAD_PATIENCE, read) => {
+                        if read.is_err() {
+                            self.at_end.cancel();
+                            return None;
+                        }
+                    }
+                }
                 continue;
             }
             let at_end = self.at_end.clone();

@@ -68,6 +68,8 @@ pub(crate) struct Tool {
     output: Arc<JsonObject>,
     whole_profile_only: &'static [&'static str],
     run: for<'a> fn(&'a Call, JsonObject) -> Running<'a>,
+    #[cfg(test)]
+    refuses: fn(JsonObject) -> Option<Failure>,
 }
 
 impl std::fmt::Debug for Tool {
@@ -87,11 +89,13 @@ impl Tool {
             output: schema::output::<A::Output>(),
             whole_profile_only: A::WHOLE_PROFILE_ONLY,
             run: run::<A>,
+            #[cfg(test)]
+            refuses: |arguments| parse::<A>(arguments).err(),
         }
     }
 
     /// As a client of this profile sees it.
-    fn definition(&self, profile: Profile) -> Definition {
+    pub(crate) fn definition(&self, profile: Profile) -> Definition {
         let mut input = self.input.clone();
         if profile < Profile::WorkspaceFull && !self.whole_profile_only.is_empty() {
             let narrowed = Arc::make_mut(&mut input);

@@ -41,10 +41,10 @@ const WORDS: &[(&str, &str)] = &[
     ("pyro env list", "vm_list_environments"),
 ];
 
-/// The same failure with tools in the place of commands, and parameters in the place of flags.
+/// The same failure with tools in the place of commands, and parameters in the place of flags. Its cause stays as it is:
+/// a guest may have said it.
 pub(crate) fn in_tool_words(mut failure: Failure) -> Failure {
     failure.message = reworded(&failure.message);
-    failure.cause = failure.cause.as_deref().map(reworded);
     failure.remediation = failure.remediation.as_deref().map(reworded);
     failure
 }
@@ -73,7 +73,7 @@ fn without_flags(text: &str) -> String {
         let starts_a_word =
             before.chars().next_back().is_none_or(|c| c.is_whitespace() || "`('\"".contains(c));
         match starts_a_word && !name.is_empty() && !OF_THE_SERVER.contains(&name) {
-            true => out.push_str(&name.replace('-', "_")),
+            true => out.push_str(&parameter(name)),
             false => {
                 out.push_str("--");
                 out.push_str(name);
@@ -83,6 +83,14 @@ fn without_flags(text: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// What a flag is called as a parameter.
+fn parameter(flag: &str) -> String {
+    match flag {
+        "output" => "output_path".to_owned(),
+        flag => flag.replace('-', "_"),
+    }
 }
 
 #[cfg(test)]

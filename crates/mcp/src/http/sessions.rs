@@ -1,17 +1,20 @@
 //! Sessions of clients of the revisions that have them. Each holds some memory until its client says that it leaves,
-//! which many never do, so there is a bound: of more, the one that was silent for longest ends.
+//! which many never do, so there is a bound: of more, the one that has asked for nothing for longest ends.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use http::HeaderMap;
+use rmcp::model::ProtocolVersion;
 use rmcp::transport::streamable_http_server::session::SessionManager;
 use rmcp::transport::streamable_http_server::session::local::{LocalSessionManager, SessionConfig};
 
 use crate::limits::SESSION_SECONDS_MAX;
 
 const HEADER: &str = "mcp-session-id";
+
+const REVISION: &str = "mcp-protocol-version";
 
 /// All sessions of a server.
 #[derive(Debug)]
@@ -41,9 +44,13 @@ impl Sessions {
         let known: Vec<Arc<str>> = self.manager.sessions.read().await.keys().cloned().collect();
         match named.and_then(|named| known.iter().find(|id| id.as_ref() == named)) {
             Some(id) => {
-                self.last_used().insert(Arc::clone(id), Instant::now());
+                let mut last_used = self.last_used();
+                last_used.retain(|id, _| known.contains(id));
+                last_used.insert(Arc::clone(id), Instant::now());
             }
-            None if known.len() >= self.sessions_max => self.end_one_of(&known).await,
+            None if named.is_none() && !is_stateless(headers) && known.len() >= self.sessions_max => {
+                self.end_one_of(&known).await;
+            }
             None => {}
         }
     }
@@ -64,6 +71,13 @@ impl Sessions {
     fn last_used(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Instant>> {
         self.last_used.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Requests of a revision without sessions name it; who begins a session has none to name yet.
+fn is_stateless(headers: &HeaderMap) -> bool {
+    headers
+        .get(REVISION)
+        .is_some_and(|revision| revision.as_bytes() >= ProtocolVersion::V_2026_07_28.as_str().as_bytes())
 }
 
 #[cfg(test)]
@@ -89,7 +103,23 @@ mod tests {
                 assert!(sessions.manager.sessions.read().await.len() <= 3);
             }
             assert!(sessions.manager.has_session(&used).await.unwrap());
-            assert!(sessions.last_used().len() <= 3);
+            // What is asked for without a session takes none away, and one that was left is forgotten.
+            let mut stateless = HeaderMap::new();
+            stateless.insert(REVISION, HeaderValue::from_static("2026-07-28"));
+            let mut unknown = HeaderMap::new();
+            unknown.insert(HEADER, HeaderValue::from_static("none of ours"));
+            let before = sessions.manager.sessions.read().await.len();
+            for headers in [&stateless, &unknown] {
+                sessions.look_at(headers).await;
+            }
+            assert_eq!(sessions.manager.sessions.read().await.len(), before);
+            sessions.manager.close_session(&used).await.unwrap();
+            for (id, _) in &transports {
+                let mut headers = HeaderMap::new();
+                headers.insert(HEADER, HeaderValue::from_str(id).unwrap());
+                sessions.look_at(&headers).await;
+            }
+            assert!(!sessions.last_used().contains_key(&used));
         });
     }
 }

@@ -1,7 +1,7 @@
 //! What changed in a workspace: shown, brought to the host, brought in.
 
 use pyro::limits::{DIFF_FILE_BYTES_MAX, PATCH_BYTES_MAX};
-use pyro::results::{AppliedResult, DiffResult, PatchedResult, whole_patch};
+use pyro::results::{AppliedResult, DiffResult, PatchedResult};
 use pyro::{Applied, ApplyRequest, Code, DiffRequest, Failure, GuestPath};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,8 @@ struct Diff {
 struct DiffPart {
     #[serde(flatten)]
     diff: DiffResult,
+    /// Left-out paths that are not here.
+    left_out_more: usize,
     patch_bytes: u64,
     cursor: u64,
     /// The byte to go on from; none at the end.
@@ -59,43 +61,46 @@ impl Arguments for Diff {
         let request = DiffRequest { paths: guest_paths(&self.paths)?, file_bytes_max: DIFF_FILE_BYTES_MAX };
         let mut workspace = call.workspace(&self.workspace_id).await?;
         let mut diff = workspace.diff(&request).await?;
-        let patch = if self.stat { Vec::new() } else { whole_patch(&mut diff)? };
-        let bytes_max = self.max_bytes.unwrap_or(PATCH_BYTES_DEFAULT).min(OUTPUT_BYTES_MAX);
-        let (part, next_cursor) = part(&patch, self.cursor, bytes_max);
-        let is_exact = std::str::from_utf8(&patch).is_ok();
-        let is_all = self.paths.is_empty() && diff.left_out.is_empty() && diff.git_changes == 0;
-        if is_all && is_exact && !self.stat && self.cursor == 0 && next_cursor.is_none() {
-            call.pyro.note_taken(&workspace)?;
-        }
+        let patch_bytes = if self.stat { 0 } else { diff.patch_bytes()? };
+        let bytes_max = self.max_bytes.unwrap_or(PATCH_BYTES_DEFAULT).clamp(1, OUTPUT_BYTES_MAX);
+        let cursor = self.cursor.min(patch_bytes);
+        let read = diff.patch_part(cursor, bytes_max)?;
+        let (part, is_last) = part(&read, cursor + read.len() as u64 == patch_bytes);
+        let next_cursor = (!self.stat && !is_last).then_some(cursor + part.len() as u64);
         let mut shown = DiffResult::new(&workspace, &diff, (!self.stat).then_some(part));
-        shown.patch_is_exact = shown.patch.as_ref().map(|_| is_exact);
         shown.stat = bounded(&shown.stat, OUTPUT_BYTES_DEFAULT as usize).0;
-        shown.left_out.truncate(LISTED_MAX);
-        let text = text_of(&shown, next_cursor, patch.len());
-        let patch_bytes = patch.len() as u64;
-        Ok(Answer::new(DiffPart { diff: shown, patch_bytes, cursor: self.cursor, next_cursor }, text))
+        let more = cut(&mut shown.left_out);
+        let text = text_of(&shown, more, next_cursor, patch_bytes);
+        Ok(Answer::new(DiffPart { diff: shown, left_out_more: more, patch_bytes, cursor, next_cursor }, text))
     }
 }
 
-/// A part of a patch that ends with a line, unless there is none to end with.
-fn part(patch: &[u8], cursor: u64, bytes_max: u64) -> (&[u8], Option<u64>) {
-    let begin = usize::try_from(cursor).unwrap_or(usize::MAX).min(patch.len());
-    let rest = patch.get(begin..).unwrap_or_default();
-    let most = rest.get(..bytes_max.max(1) as usize).unwrap_or(rest);
-    if most.len() == rest.len() {
-        return (rest, None);
+/// What of the bytes that were read ends with a line, unless there is none to end with; and whether nothing is behind it.
+fn part(read: &[u8], is_last: bool) -> (&[u8], bool) {
+    if is_last {
+        return (read, true);
     }
-    let end = most.iter().rposition(|byte| *byte == b'\n').map_or(most.len(), |newline| newline + 1);
-    (most.get(..end).unwrap_or(most), Some((begin + end) as u64))
+    let end = read.iter().rposition(|byte| *byte == b'\n').map_or(read.len(), |newline| newline + 1);
+    (read.get(..end).unwrap_or(read), false)
 }
 
-fn text_of(diff: &DiffResult, next_cursor: Option<u64>, patch_bytes: usize) -> String {
+/// Leaves of a list what fits into an answer, and counts the rest.
+fn cut<T>(items: &mut Vec<T>) -> usize {
+    let more = items.len().saturating_sub(LISTED_MAX);
+    items.truncate(LISTED_MAX);
+    more
+}
+
+fn text_of(diff: &DiffResult, more: usize, next_cursor: Option<u64>, patch_bytes: u64) -> String {
     let mut text = format!(
         "total={} added={} modified={} deleted={} type_changed={} non_text={}\n",
         diff.total, diff.added, diff.modified, diff.deleted, diff.type_changed, diff.non_text
     );
     for left_out in &diff.left_out {
         text.push_str(&format!("not in the patch: {}: {}\n", left_out.path, left_out.reason));
+    }
+    if more > 0 {
+        text.push_str(&format!("and {more} more are not in the patch: look with paths\n"));
     }
     if diff.changes_in_git > 0 {
         text.push_str(&format!("{} changes inside .git are not in the patch\n", diff.changes_in_git));
@@ -129,9 +134,9 @@ impl Arguments for Apply {
     const DESCRIPTION: &'static str = "Bring the changes of a workspace to the project on the host, all of them or none. \
         Stops at conflicts, and at files that the host runs by itself (hooks, CI): those a person takes over.";
     const EFFECT: Effect = Effect::Destroys;
-    type Output = AppliedResult;
+    type Output = ApplyPart;
 
-    async fn run(self, call: &Call) -> Result<Answer<AppliedResult>, Failure> {
+    async fn run(self, call: &Call) -> Result<Answer<ApplyPart>, Failure> {
         let project = call.options().project.root().map(|root| root.to_string_lossy().into_owned());
         let Some(to) = self.to.or(project) else {
             return Err(Failure::new(Code::TargetUnusable, "there is no project to bring the changes to")
@@ -141,8 +146,10 @@ impl Arguments for Apply {
         let paths = guest_paths(&self.paths)?;
         let mut workspace = call.workspace(&self.workspace_id).await?;
         let _alone = call.writing_to_host().await;
+        let target = call.options().project.writable(&to)?;
         let request = ApplyRequest {
-            to: call.options().project.writable(&to)?,
+            to: target.place,
+            part_of: Some(target.tree.to_owned()),
             paths,
             file_bytes_max: DIFF_FILE_BYTES_MAX,
             dry_run: self.dry_run,
@@ -157,14 +164,21 @@ impl Arguments for Apply {
         }
         let blocked = blocked(&applied, workspace.id(), self.dry_run);
         let mut result = AppliedResult::new(&workspace, applied, self.dry_run);
-        let text = applied_text(&result, blocked);
-        for list in
-            [&mut result.actions, &mut result.conflicts, &mut result.executables, &mut result.left_out]
-        {
-            list.truncate(LISTED_MAX);
-        }
-        Ok(Answer::new(result, text))
+        let lists =
+            [&mut result.actions, &mut result.conflicts, &mut result.executables, &mut result.left_out];
+        let more = lists.into_iter().map(cut).sum();
+        let text = applied_text(&result, more, blocked);
+        Ok(Answer::new(ApplyPart { applied: result, more }, text))
     }
+}
+
+/// What was done, with as many paths as an answer has.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ApplyPart {
+    #[serde(flatten)]
+    applied: AppliedResult,
+    /// Paths that are not here.
+    more: usize,
 }
 
 /// What kept everything from being written, and what to do about it.
@@ -181,7 +195,7 @@ fn blocked(applied: &Applied, workspace: &str, dry_run: bool) -> Option<String> 
     dry_run.then(|| "nothing was written: this was a dry run".to_owned())
 }
 
-fn applied_text(result: &AppliedResult, blocked: Option<String>) -> String {
+fn applied_text(result: &AppliedResult, more: usize, blocked: Option<String>) -> String {
     let mut text = format!(
         "applied={} target={} written={} deleted={} merged={} conflicts={} executables={}",
         result.applied,
@@ -199,9 +213,12 @@ fn applied_text(result: &AppliedResult, blocked: Option<String>) -> String {
         ("left out: ", &result.left_out),
     ];
     for (kind, items) in lists {
-        for item in items.iter().take(LISTED_MAX) {
+        for item in items {
             text.push_str(&format!("\n{kind}{} {}", item.what, item.path));
         }
+    }
+    if more > 0 {
+        text.push_str(&format!("\n[{more} more paths: look at some of them with paths and dry_run]"));
     }
     if let Some(blocked) = blocked {
         text.push_str(&format!("\n{blocked}"));
@@ -247,18 +264,19 @@ mod tests {
     #[test]
     fn parts_are_the_whole() {
         let patch = b"one\ntwo\nthree\n";
-        let (mut cursor, mut all) = (0, Vec::new());
+        let mut all = Vec::new();
         loop {
-            let (part, next) = part(patch, cursor, 6);
-            assert!(part.is_empty() || part.ends_with(b"\n"));
+            let rest = &patch[all.len()..];
+            let read = &rest[..rest.len().min(6)];
+            let (part, is_last) = part(read, read.len() == rest.len());
+            assert!(part.ends_with(b"\n"));
             all.extend_from_slice(part);
-            match next {
-                Some(next) => cursor = next,
-                None => break,
+            if is_last {
+                break;
             }
         }
         assert_eq!(all, patch);
-        assert_eq!(part(b"no newline", 0, 2), (&b"no"[..], Some(2)));
-        assert_eq!(part(patch, 999, 5), (&b""[..], None));
+        assert_eq!(part(b"no newline", false), (&b"no newline"[..], false));
+        assert_eq!(part(b"", true), (&b""[..], true));
     }
 }

@@ -1,14 +1,14 @@
 //! Commands of a workspace and what they wrote.
 
 use pyro::results::{Detached, End, Executed, LoggedCommand, shell_words};
-use pyro::{Code, Failure, KeptOutput};
+use pyro::{Code, Failure, HistoryEntry, KeptOutput};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Arguments, Effect, Tool};
-use crate::answer::Answer;
+use crate::answer::{self, Answer};
 use crate::call::{Call, directory, output_bytes, shell_line, words};
-use crate::limits::{HISTORY_COMMANDS_MAX, HISTORY_OUTPUT_BYTES};
+use crate::limits::{COMMAND_BYTES_MAX, HISTORY_COMMANDS_MAX, HISTORY_OUTPUT_BYTES, OUTPUT_BYTES_MAX};
 use crate::profile::Profile;
 
 pub(super) fn add(tools: &mut Vec<Tool>) {
@@ -204,7 +204,11 @@ impl WorkspaceLogs {
         let earlier = history.len().saturating_sub(HISTORY_COMMANDS_MAX);
         let bytes_max = self.max_bytes.map_or(HISTORY_OUTPUT_BYTES, |bytes| output_bytes(Some(bytes)));
         let mut entries = Vec::new();
-        for entry in history.drain(earlier..) {
+        // What one answer may have is for all of them together.
+        let shares = 2 * (history.len() - earlier).max(1);
+        let bytes_max = bytes_max.min(OUTPUT_BYTES_MAX as usize / shares);
+        for mut entry in history.drain(earlier..) {
+            shorten(&mut entry);
             let kept = bounded(&call.pyro.kept_output(&id, entry.sequence)?, bytes_max);
             entries.push(LoggedCommand::new(entry, &kept));
         }
@@ -221,6 +225,8 @@ impl WorkspaceLogs {
     fn one(&self, call: &Call, id: String, sequence: u64) -> Result<Answer<Logs>, Failure> {
         let entry = call.pyro.history_entry(&id, sequence)?;
         let kept = bounded(&call.pyro.kept_output(&id, sequence)?, output_bytes(self.max_bytes));
+        let mut entry = entry;
+        shorten(&mut entry);
         let entry = LoggedCommand::new(entry, &kept);
         let text = logged_text(&entry);
         Ok(Answer::new(
@@ -236,7 +242,7 @@ impl WorkspaceLogs {
             Stream::Stdout => stdout,
             Stream::Stderr => stderr,
         };
-        let page = kept.page(self.cursor, output_bytes(self.max_bytes));
+        let page = kept.page(self.cursor, output_bytes(self.max_bytes).max(1));
         let nothing = bounded(&[KeptOutput::default(), KeptOutput::default()], 0);
         let page = Page {
             stream,
@@ -253,9 +259,18 @@ impl WorkspaceLogs {
             "cursor={} next_cursor={} total_bytes={}{skipped}\n{}",
             page.cursor, page.next_cursor, page.total_bytes, page.text
         );
+        let mut entry = entry;
+        shorten(&mut entry);
         let entries = vec![LoggedCommand::new(entry, &nothing)];
         Ok(Answer::new(Logs { workspace_id: id, count: 1, earlier: 0, entries, page: Some(page) }, text))
     }
+}
+
+/// A command line can be as long as a message; who sent it knows the rest.
+fn shorten(entry: &mut HistoryEntry) {
+    entry.command = answer::bounded(&entry.command, COMMAND_BYTES_MAX).0;
+    let room = COMMAND_BYTES_MAX / entry.argv.len().max(1);
+    entry.argv.iter_mut().for_each(|word| *word = answer::bounded(word, room).0);
 }
 
 fn bounded([stdout, stderr]: &[KeptOutput; 2], bytes_max: usize) -> [KeptOutput; 2] {

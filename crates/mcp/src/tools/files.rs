@@ -105,7 +105,7 @@ impl Arguments for FileRead {
 
     async fn run(self, call: &Call) -> Result<Answer<FilePart>, Failure> {
         let path = GuestPath::parse(self.path.as_ref())?;
-        let bytes_max = self.max_bytes.unwrap_or(FILE_BYTES_DEFAULT).min(OUTPUT_BYTES_MAX);
+        let bytes_max = self.max_bytes.unwrap_or(FILE_BYTES_DEFAULT).clamp(1, OUTPUT_BYTES_MAX);
         let mut workspace = call.workspace(&self.workspace_id).await?;
         let (mut contents, mut passed) = (Vec::new(), 0u64);
         let take = |bytes: &[u8]| {
@@ -188,8 +188,7 @@ struct Export {
 
 impl Arguments for Export {
     const NAME: &'static str = "workspace_export";
-    const DESCRIPTION: &'static str =
-        "Copy a file or directory of a workspace to a new place in the project.";
+    const DESCRIPTION: &'static str = "Copy a file or directory of a workspace to a new place in the project, without the permission to execute. Not what the host runs by itself.";
     const EFFECT: Effect = Effect::Adds;
     type Output = ExportedResult;
 
@@ -198,7 +197,7 @@ impl Arguments for Export {
         let mut workspace = call.workspace(&self.workspace_id).await?;
         let _alone = call.writing_to_host().await;
         let output = call.options().project.writable(&self.output_path)?;
-        let exported = workspace.export(&path, &output).await?;
+        let exported = workspace.export_harmless(&path, &output.place, output.tree).await?;
         if path == GuestPath::root() && exported.left_out.is_empty() {
             call.pyro.note_taken(&workspace)?;
         }

@@ -48,6 +48,10 @@ fn arguments_are_strict() {
     for tool in catalog() {
         assert_eq!(tool.input["additionalProperties"], json!(false), "{}", tool.name);
         assert_eq!(tool.output["type"], "object", "{}", tool.name);
+        let mut arguments = JsonObject::new();
+        arguments.insert("no such".to_owned(), json!(1));
+        let refused = (tool.refuses)(arguments).expect("an unknown argument is refused");
+        assert!(refused.to_string().contains("unknown field `no such`"), "{}: {refused}", tool.name);
         for only in tool.whole_profile_only {
             assert!(tool.input["properties"].get(only).is_some(), "{}: {only}", tool.name);
         }

@@ -3,7 +3,7 @@
 use pyro::results::{Deleted, PushedResult, ResetResult, WorkspaceList};
 use pyro::{
     Code, CreateRequest, Failure, ForkRequest, Forks, GuestPath, Progress, ResetRequest, Shape,
-    SnapshotScope, Source, UpdateRequest, WorkspaceInfo, WorkspaceSummary, parse_seconds,
+    SnapshotScope, UpdateRequest, WorkspaceInfo, WorkspaceSummary, parse_seconds,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -98,7 +98,7 @@ impl Arguments for WorkspaceCreate {
     async fn run(self, call: &Call) -> Result<Answer<WorkspaceInfo>, Failure> {
         let project = call.options().project.root().map(|root| root.to_string_lossy().into_owned());
         let seed = match (self.empty, self.seed_path.or(project)) {
-            (false, Some(path)) => Some(call.source(&path, self.with_ignored)?),
+            (false, Some(path)) => Some(call.source(&path, self.with_ignored).await?),
             _ => None,
         };
         let request = CreateRequest {
@@ -189,7 +189,7 @@ impl Arguments for Push {
     async fn run(self, call: &Call) -> Result<Answer<PushedResult>, Failure> {
         let directory =
             self.dest.as_deref().map_or(Ok(GuestPath::root()), |path| GuestPath::parse(path.as_ref()))?;
-        let source = Source::open(&call.source(&self.source_path, self.with_ignored)?)?;
+        let source = call.source(&self.source_path, self.with_ignored).await?;
         let mut workspace = call.workspace(&self.workspace_id).await?;
         let progress = Progress::default();
         call.report.say("pushing");

@@ -30,15 +30,15 @@ impl<'a> Doomed<'a> {
         environment: &str,
         seed: Option<&Path>,
     ) -> Result<(Doomed<'a>, Duration), Failure> {
+        let begun = Instant::now();
         let request = CreateRequest {
             environment: environment.to_owned(),
             shape: Shape::DEFAULT,
             ttl_seconds: TTL_SECONDS,
             name: None,
             labels: Vec::new(),
-            seed: seed.map(everything_of),
+            seed: seed.map(|path| Source::open(&everything_of(path))).transpose()?,
         };
-        let begun = Instant::now();
         let workspace = pyro.create_workspace(request, &Progress::default(), |_| {}).await?;
         let took = begun.elapsed();
         let doomed =

@@ -1,6 +1,7 @@
 //! The changes of a workspace brought back to a directory of the host.
 
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use pyro_proto::tree::{Item, Record, TreePath};
 use pyro_proto::{agent, shim};
@@ -24,6 +25,9 @@ pub struct ApplyRequest {
     pub paths: Vec<GuestPath>,
     /// A file larger than this is a conflict.
     pub file_bytes_max: u64,
+    /// What the directory is a part of, where that is more than the directory itself: files are judged by where they
+    /// are in there.
+    pub part_of: Option<PathBuf>,
     /// Look, and write nothing.
     pub dry_run: bool,
     /// Write files that the host may run by itself.
@@ -91,6 +95,7 @@ impl Workspace {
             file_bytes_max: request.file_bytes_max,
             bytes_max: APPLY_BYTES_MAX,
             changes_max: APPLY_CHANGES_MAX,
+            prefix: place_in(request.part_of.as_deref(), &target)?,
             spool_directory: request.temporary.clone(),
         };
         let tree = HostTree::open(&target).map_err(refused)?;
@@ -105,7 +110,8 @@ impl Workspace {
         planner.take(&end).map_err(refused)?;
         let plan = planner.finish().map_err(refused)?;
         let mut applied = describe(&plan, target);
-        applied.is_refused = !plan.executables.is_empty() && !request.allow_executable;
+        let is_harmless = plan.executables.is_empty() && plan.links_outside.is_empty();
+        applied.is_refused = !is_harmless && !request.allow_executable;
         if request.dry_run || applied.is_blocked() {
             applied.is_refused = applied.is_refused && !request.dry_run;
             return Ok(applied);
@@ -114,6 +120,14 @@ impl Workspace {
         applied.is_written = true;
         Ok(applied)
     }
+}
+
+/// Where a place of the host is in the tree that it is a part of.
+pub(super) fn place_in(tree: Option<&Path>, place: &Path) -> Result<TreePath, Failure> {
+    let inside = tree.and_then(|tree| place.strip_prefix(tree).ok()).unwrap_or(Path::new(""));
+    TreePath::parse(inside.as_os_str().as_bytes()).map_err(|error| {
+        Failure::new(Code::TargetUnusable, format!("{} cannot be used", place.display())).because(error)
+    })
 }
 
 fn describe(plan: &Plan, target: PathBuf) -> Applied {

@@ -15,7 +15,7 @@ use crate::launch::Notice;
 use crate::{Code, Failure, Pyro, Shape};
 
 /// A workspace to be.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct CreateRequest {
     /// Its environment, which must be installed.
     pub environment: String,
@@ -28,7 +28,7 @@ pub struct CreateRequest {
     /// Labels, `KEY=VALUE`.
     pub labels: Vec<String>,
     /// What it starts from; nothing without.
-    pub seed: Option<Seed>,
+    pub seed: Option<Source>,
 }
 
 /// Files that a workspace starts from.
@@ -60,7 +60,7 @@ impl Pyro {
         let begun = Instant::now();
         let name = request.name.as_deref().map(parse_name).transpose()?;
         let labels = labels_of(&request.labels)?;
-        let source = request.seed.as_ref().map(Source::open).transpose()?;
+        let source = request.seed;
         let environment = self.installed(&request.environment)?;
         let _hold = environment.hold().map_err(crate::environments::image_failure)?;
         let guest = self.guest(&environment, request.shape).await?;

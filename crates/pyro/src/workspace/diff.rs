@@ -3,7 +3,7 @@
 //! The patch is kept until it is whole: a diff that fails has shown nothing that `git apply` could take for all
 //! of it.
 
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 
 use pyro_patch::{EmptyDirectories, FileMode, FileStat, NodeShape, RenderOptions, Rendered, Side, Summary};
 use pyro_proto::tree::{Contents, Item, Node, NodeKind};
@@ -102,9 +102,22 @@ impl Workspace {
 
 impl Diff {
     /// The patch, from its first byte on.
-    pub fn patch(&mut self) -> Result<impl std::io::Read + '_, Failure> {
+    pub fn patch(&mut self) -> Result<impl Read + '_, Failure> {
         self.patch.seek(SeekFrom::Start(0)).map_err(unkept)?;
         Ok(&mut self.patch)
+    }
+
+    /// Bytes of the patch.
+    pub fn patch_bytes(&mut self) -> Result<u64, Failure> {
+        self.patch.seek(SeekFrom::End(0)).map_err(unkept)
+    }
+
+    /// At most `bytes_max` of the patch from one of its bytes on.
+    pub fn patch_part(&mut self, cursor: u64, bytes_max: u64) -> Result<Vec<u8>, Failure> {
+        self.patch.seek(SeekFrom::Start(cursor)).map_err(unkept)?;
+        let mut part = Vec::new();
+        Read::take(&mut self.patch, bytes_max).read_to_end(&mut part).map_err(unkept)?;
+        Ok(part)
     }
 
     /// The table that `git diff --stat` shows.

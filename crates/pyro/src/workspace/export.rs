@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use pyro_proto::tree::{Item, NodeKind, Record};
+use pyro_proto::tree::{Entry, Item, NodeKind, Record, TreePath};
+use pyro_sync::apply::{ExecutableReason, by_name, leads_outside};
 use pyro_sync::landing::{ArtifactType, Landing, LandingError, LandingOptions};
 
 use super::Workspace;
+use super::apply::place_in;
 use super::guest_path::GuestPath;
 use super::transfer::malformed;
 use crate::failure::chain;
@@ -31,6 +33,27 @@ impl Workspace {
     /// Copies a file, link or directory to a path of the host where nothing is yet: whole, or not at all. A
     /// symbolic link that leads out of the workspace is refused.
     pub async fn export(&mut self, path: &GuestPath, output: &Path) -> Result<Exported, Failure> {
+        self.export_if(path, output, |_| Ok(())).await
+    }
+
+    /// The same for who may not put down what this host runs by itself: `tree` is what the output is a part of. One such
+    /// entry, or a link that leads out of the output, refuses the whole; files lose the permission to be executed.
+    pub async fn export_harmless(
+        &mut self,
+        path: &GuestPath,
+        output: &Path,
+        tree: &Path,
+    ) -> Result<Exported, Failure> {
+        let place = place_in(Some(tree), output)?;
+        self.export_if(path, output, |entry| harmless(&place, entry)).await
+    }
+
+    async fn export_if(
+        &mut self,
+        path: &GuestPath,
+        output: &Path,
+        judge: impl Fn(&mut Entry) -> Result<(), Failure>,
+    ) -> Result<Exported, Failure> {
         let output = std::path::absolute(output).map_err(|error| {
             Failure::new(Code::TargetUnusable, format!("{} cannot be used", output.display())).because(error)
         })?;
@@ -39,7 +62,10 @@ impl Workspace {
         if let NodeKind::Symlink { target } = &self.stat(path).await?.node.kind {
             path.behind(target)?;
         }
-        self.export_entries(path, u32::MAX, Some(u64::MAX), |record| {
+        self.export_entries(path, u32::MAX, Some(u64::MAX), |mut record| {
+            if let Item::Entry(entry) = &mut record.item {
+                judge(entry)?;
+            }
             landing.take(&record).map_err(|error| refused(path, error))
         })
         .await?;
@@ -62,6 +88,31 @@ impl Workspace {
         };
         Ok(Exported { output, artifact_type, entries: landed.entries, bytes: landed.bytes, left_out })
     }
+}
+
+/// Refuses an entry that the host would run by itself where it is put.
+fn harmless(place: &TreePath, entry: &mut Entry) -> Result<(), Failure> {
+    let names: Vec<&[u8]> = place.names().chain(entry.path.names()).collect();
+    let why = match &entry.node.kind {
+        _ if names.iter().any(|name| name.eq_ignore_ascii_case(b".git")) => Some("git"),
+        NodeKind::Symlink { target }
+            if leads_outside(entry.path.names().count().saturating_sub(1), target) =>
+        {
+            Some("link that leads out")
+        }
+        NodeKind::Directory => None,
+        _ => by_name(names.iter().copied()).map(ExecutableReason::word),
+    };
+    let Some(why) = why else {
+        if let NodeKind::File { .. } = entry.node.kind {
+            entry.node.mode &= !0o7111;
+        }
+        return Ok(());
+    };
+    let name = String::from_utf8_lossy(&names.join(&b'/')).into_owned();
+    Err(Failure::new(Code::ExecutableFiles, format!("{name} is not exported"))
+        .because(format!("this machine may run it by itself ({why})"))
+        .fix("export something else, or have a person run `pyro workspace export` for it"))
 }
 
 fn refused(path: &GuestPath, error: LandingError) -> Failure {

@@ -115,7 +115,7 @@ const AFFIXES: [(&str, &str, ExecutableReason); 4] = [
 ];
 
 /// Why a path counts, by its name. Case does not matter, as it does not on some disks.
-pub(super) fn by_name<'a>(names: impl Iterator<Item = &'a [u8]>) -> Option<ExecutableReason> {
+pub fn by_name<'a>(names: impl Iterator<Item = &'a [u8]>) -> Option<ExecutableReason> {
     let names: Vec<Vec<u8>> = names.map(<[u8]>::to_ascii_lowercase).collect();
     let is = |name: Option<&Vec<u8>>, wanted: &str| name.is_some_and(|name| name == wanted.as_bytes());
     for (index, name) in names.iter().enumerate() {
@@ -139,7 +139,7 @@ pub(super) fn by_name<'a>(names: impl Iterator<Item = &'a [u8]>) -> Option<Execu
 }
 
 /// Whether a link at this path leads out of the tree, going by names alone.
-pub(super) fn leads_outside(depth: usize, target: &[u8]) -> bool {
+pub fn leads_outside(depth: usize, target: &[u8]) -> bool {
     if target.first() == Some(&b'/') {
         return true;
     }

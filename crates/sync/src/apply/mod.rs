@@ -16,7 +16,7 @@ mod tests;
 mod write;
 
 pub use error::ApplyError;
-pub use executable::ExecutableReason;
+pub use executable::{ExecutableReason, by_name, leads_outside};
 pub use host::HostTree;
 pub use plan::{Action, ActionKind, Conflict, ConflictKind, Executable, LeftOut, LeftOutReason, Plan};
 pub use planner::{ApplyOptions, Planner};

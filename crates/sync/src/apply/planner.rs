@@ -8,7 +8,7 @@ use pyro_proto::tree::{Change, Contents, Item, Node, NodeKind, Record, TreePath}
 
 use super::decision::{Decision, Replacement};
 use super::error::ApplyError;
-use super::executable::leads_outside;
+use super::executable::{by_name, leads_outside};
 use super::host::{Fingerprint, HostTree};
 use super::plan::{
     Action, ActionKind, Conflict, ConflictKind, Executable, LeftOut, LeftOutReason, Plan, Step, StepChange,
@@ -27,6 +27,8 @@ pub struct ApplyOptions {
     pub bytes_max: u64,
     /// Number of changes.
     pub changes_max: usize,
+    /// Where the directory is in what its owner knows as one tree: names are judged from that tree's root.
+    pub prefix: TreePath,
     /// Directory for a temporary file with what is to be written.
     pub spool_directory: PathBuf,
 }
@@ -116,7 +118,8 @@ impl Planner {
         if self.seen.len() > self.options.changes_max {
             return Err(ApplyError::TooManyChanges { changes_max: self.options.changes_max });
         }
-        if classify(path.as_bytes(), false) == Some(Refused::GitDirectory) {
+        let whole_path: Vec<&[u8]> = self.options.prefix.names().chain(path.names()).collect();
+        if classify(&whole_path.join(&b'/'), false) == Some(Refused::GitDirectory) {
             self.plan.git_left_out += 1;
             return Ok(());
         }
@@ -160,7 +163,13 @@ impl Planner {
         if let StepChange::Directory { .. } = replacement.change {
             self.made.insert(path.clone());
         }
-        if let Some(reason) = replacement.executable {
+        let by_place = || match replacement.change {
+            StepChange::File { .. } | StepChange::Symlink { .. } => {
+                by_name(self.options.prefix.names().chain(path.names()))
+            }
+            _ => None,
+        };
+        if let Some(reason) = replacement.executable.or_else(by_place) {
             self.plan.executables.push(Executable { path: path.clone(), reason });
         }
         self.plan.actions.push(Action { path: path.clone(), kind: replacement.kind });

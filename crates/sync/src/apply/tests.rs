@@ -72,6 +72,7 @@ fn options(paths: &[&str]) -> ApplyOptions {
         file_bytes_max: 1 << 20,
         bytes_max: 1 << 24,
         changes_max: 1000,
+        prefix: TreePath::root(),
         spool_directory: std::env::temp_dir(),
     }
 }

@@ -14,6 +14,7 @@ pub(super) async fn run(pyro: &Pyro, arguments: &Apply) -> Result<Status, Failur
         to: arguments.to.clone(),
         paths: guest_paths(&arguments.paths)?,
         file_bytes_max: arguments.max_file_bytes,
+        part_of: None,
         dry_run: arguments.dry_run,
         allow_executable: arguments.allow_executable,
         temporary: settings::temporary_directory(),

@@ -2,7 +2,9 @@
 
 use std::io;
 
-use pyro::{Code, CreateRequest, Failure, Notice, Progress, Pyro, Seed, Shape, Workspace, parse_seconds};
+use pyro::{
+    Code, CreateRequest, Failure, Notice, Progress, Pyro, Seed, Shape, Source, Workspace, parse_seconds,
+};
 
 use super::block::block;
 use super::push::{rules_of, watch};
@@ -32,7 +34,7 @@ fn request(arguments: &Create) -> Result<CreateRequest, Failure> {
         ttl_seconds: parse_seconds("--ttl-seconds", arguments.ttl_seconds)?,
         name: arguments.name.clone(),
         labels: arguments.labels.clone(),
-        seed: arguments.seed_path.clone().map(|path| Seed { path, rules }),
+        seed: arguments.seed_path.clone().map(|path| Source::open(&Seed { path, rules })).transpose()?,
     })
 }
 
