@@ -3,6 +3,7 @@
 
 mod changes;
 mod commands;
+mod copies;
 mod files;
 mod one_shot;
 mod services;
@@ -155,6 +156,7 @@ pub(crate) fn catalog() -> &'static [Tool] {
             one_shot::add,
             vms::add,
             workspaces::add,
+            copies::add,
             commands::add,
             files::add,
             changes::add,
