@@ -44,3 +44,35 @@ fn kvm_is_kvm_or_an_error() {
         "--accelerator tcg",
     ]);
 }
+
+#[test]
+fn a_transport_is_given_or_refused() {
+    // Promise: who asks for vsock or serial ports gets that or an error that names what is lacking; doctor tells which
+    // one is in use, and why.
+    let machine = Machine::new();
+    let asked = |transport: &str| machine.run(["true"]).env("PYRO_TRANSPORT", transport).finish();
+    asked("serial").exits(0).explains(&["execution_mode=guest_serial "]);
+    let over_vsock = asked("vsock");
+    match Path::new("/dev/vhost-vsock").exists() {
+        true => drop(over_vsock.exits(0).explains(&["execution_mode=guest_vsock "])),
+        false => {
+            let lacking =
+                ["cannot be reached over vsock: there is no /dev/vhost-vsock", "modprobe vhost_vsock"];
+            over_vsock.exits(125).says("").explains(&lacking);
+            let told = machine.run_with(&["--json"], ["true"]).env("PYRO_TRANSPORT", "vsock").finish();
+            assert_eq!(told.exits(125).error_code(), "transport-unusable");
+        }
+    }
+    asked("tcp").exits(125).explains(&["PYRO_TRANSPORT is \"tcp\"", "auto, vsock or serial"]);
+    let doctor =
+        |transport| machine.pyro(["doctor"]).env("PYRO_TRANSPORT", transport).finish().exits(0).out();
+    assert!(doctor("serial").contains("\nTransport: serial (asked for)\n"));
+    let told = doctor("auto");
+    match Path::new("/dev/vhost-vsock").exists() {
+        true => assert!(told.contains("\nTransport: vsock (a guest was reached over it)\n"), "{told}"),
+        false => {
+            let lacking = "reached over serial ports: there is no /dev/vhost-vsock fix: load its module";
+            assert!(told.contains(lacking), "{told}");
+        }
+    }
+}

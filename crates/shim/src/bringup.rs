@@ -16,7 +16,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use pyro_proto::agent::{self, ARGUMENT_SERIAL, ARGUMENT_VSOCK, DISK_ARCHIVE, DISK_IMAGE, Prepare};
-use pyro_proto::shim::{Event, Failure, FailureCode, HostPath, Phase, Purpose, Readiness, Start, Transport};
+use pyro_proto::shim::{
+    Accelerator, Event, Failure, FailureCode, HostPath, Phase, Purpose, Readiness, Start, Transport,
+};
 use pyro_store::{LayerId, VmPlace};
 use pyro_vmm::{Disk, Draft, Image, Machine, Shape, Template, TemplateError, TemplateKey, Vm, Vmm, VmmError};
 
@@ -26,8 +28,7 @@ use crate::failure::{failure, system, vmm_failed};
 use crate::guest::{Guest, watched};
 use crate::identity;
 use crate::limits::{
-    BOOT_ATTEMPTS_MAX, BOOT_SECONDS_MAX, FORK_ANSWER_SECONDS_MAX, PREPARE_SECONDS_MAX, PROBE_SECONDS_MAX,
-    WRITE_ROOT_SECONDS_MAX,
+    BOOT_SECONDS_MAX, FORK_ANSWER_SECONDS_MAX, PREPARE_SECONDS_MAX, PROBE_SECONDS_MAX, WRITE_ROOT_SECONDS_MAX,
 };
 use crate::link::{AgentLink, LinkError};
 use crate::timeline::Timeline;
@@ -101,7 +102,10 @@ impl<M: Vmm> Bringup<'_, M> {
                 self.write_root(*archive_bytes, disks).await
             }
             Purpose::Probe { proven } => {
-                let patience = if *proven { BOOT_SECONDS_MAX } else { PROBE_SECONDS_MAX };
+                let patience = match self.start.machine.accelerator {
+                    Accelerator::Kvm if !proven => PROBE_SECONDS_MAX,
+                    Accelerator::Kvm | Accelerator::Tcg => BOOT_SECONDS_MAX[0],
+                };
                 let machine = self.machine(Vec::new())?;
                 let mut guest = self.boot_once(&machine, None, patience).await?;
                 guest.vm.kill().await;
@@ -228,15 +232,13 @@ impl<M: Vmm> Bringup<'_, M> {
     /// Boots with one relaunch: now and then an emulated guest hangs as it calibrates its clock.
     async fn boot(&mut self, machine: &Machine, draft: Option<&Draft>) -> Result<Guest<M::Vm>, Failure> {
         (self.tell)(Event::Phase(Phase::Boot));
-        let mut attempt = 1;
-        loop {
-            match self.boot_once(machine, draft, BOOT_SECONDS_MAX).await {
-                Err(failure) if failure.code == FailureCode::GuestSilent && attempt < BOOT_ATTEMPTS_MAX => {
-                    attempt += 1;
-                    (self.tell)(Event::Phase(Phase::BootAgain));
-                }
-                result => return result,
+        let [patience, more_patience] = BOOT_SECONDS_MAX;
+        match self.boot_once(machine, draft, patience).await {
+            Err(failure) if failure.code == FailureCode::GuestSilent => {
+                (self.tell)(Event::Phase(Phase::BootAgain));
+                self.boot_once(machine, draft, more_patience).await
             }
+            result => result,
         }
     }
 

@@ -14,13 +14,14 @@ const NAME: &str = "pyro";
 
 /// What Codex hands on to a server only when it is told to: where pyro's things are. A server with another runtime
 /// directory than the command line would not find its workspaces.
-const FORWARDED: [&str; 9] = [
+const FORWARDED: [&str; 10] = [
     "PYRO_ACCELERATOR",
     "PYRO_CACHE_DIR",
     "PYRO_POOL",
     "PYRO_QEMU",
     "PYRO_RUNTIME_DIR",
     "PYRO_STATE_DIR",
+    "PYRO_TRANSPORT",
     "XDG_CACHE_HOME",
     "XDG_RUNTIME_DIR",
     "XDG_STATE_HOME",
