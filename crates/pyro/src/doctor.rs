@@ -278,12 +278,13 @@ impl Examination {
         if let Some(verdict) = &kvm {
             self.report.kvm.usable = if verdict.usable { Check::Yes } else { Check::No };
         }
-        match pyro.next_way(qemu) {
+        let vsock = VsockHost::look();
+        match pyro.next_way(qemu, &vsock) {
             Ok(Next::Known(way)) => {
                 self.accelerator(pyro, way.accelerator, kvm.as_ref());
                 let over_vsock =
                     pyro.verdict(qemu, Way { transport: Transport::Vsock, accelerator: way.accelerator })?;
-                self.transport(pyro, way.transport, over_vsock.as_ref());
+                self.transport(pyro, way.transport, &vsock, over_vsock.as_ref());
             }
             Ok(Next::Untried(_)) => {
                 let reason = || "tried when the first VM starts".to_owned();
@@ -352,12 +353,18 @@ impl Examination {
         }
     }
 
-    fn transport(&mut self, pyro: &Pyro, transport: Transport, over_vsock: Option<&Verdict>) {
+    fn transport(
+        &mut self,
+        pyro: &Pyro,
+        transport: Transport,
+        vsock: &VsockHost,
+        over_vsock: Option<&Verdict>,
+    ) {
         let (reason, remedy) = match (transport, pyro.config.transport) {
             (Transport::Vsock, _) if over_vsock.is_none() => ("asked for".to_owned(), None),
             (Transport::Vsock, _) => ("a guest was reached over it".to_owned(), None),
             (Transport::Serial, TransportChoice::Serial) => ("asked for".to_owned(), None),
-            (Transport::Serial, _) => match (VsockHost::look(), over_vsock) {
+            (Transport::Serial, _) => match (vsock, over_vsock) {
                 (VsockHost::Ready, Some(verdict)) => (
                     format!("no guest was reached over vsock: {}", verdict.reason),
                     Some("`pyro doctor --fix` tries vsock anew"),

@@ -18,7 +18,7 @@ use crate::environments::writer::{VmWriter, WriteJob, WriteNews};
 use crate::failure::chain;
 use crate::limits::COLLECT_PATIENCE;
 use crate::supervisor::Supervisor;
-use crate::ways::Next;
+use crate::ways::{Next, VsockHost};
 use crate::{Code, Failure, Pruned, Pyro};
 
 mod failures;
@@ -232,7 +232,7 @@ impl Pyro {
     async fn write_root(&self, job: &WriteJob, cancel: &Cancel) -> Result<u64, Failure> {
         let qemu = self.qemu()?;
         let working = async {
-            if let Next::Untried(_) = self.next_way(&qemu)? {
+            if let Next::Untried(_) = self.next_way(&qemu, &VsockHost::glance())? {
                 let _ = job.news.send(WriteNews::Note("trying how a guest runs here"));
             }
             let way = self.proven_way(&qemu, &job.kit).await?;

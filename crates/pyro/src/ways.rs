@@ -62,8 +62,10 @@ pub(crate) struct KvmDevice {
 /// Whether the host's end of vsock can be had, which is not whether a guest is reached over it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum VsockHost {
-    /// It can.
+    /// It was had, just now.
     Ready,
+    /// Its device may be opened, and has not been.
+    Permitted,
     /// The kernel has no such device, or has not loaded it.
     Missing,
     /// This user may not open it.
@@ -88,6 +90,17 @@ impl KvmDevice {
 }
 
 impl VsockHost {
+    /// What the device's file says. Every command asks: to open it would cost each some 20 ms, for which the kernel waits
+    /// as it closes it again (`synchronize_rcu`, drivers/vhost/vsock.c).
+    pub(crate) fn glance() -> VsockHost {
+        let path = Path::new(VSOCK_DEVICE);
+        match access(path, Access::READ_OK | Access::WRITE_OK) {
+            Ok(()) => VsockHost::Permitted,
+            Err(_) if path.exists() => VsockHost::Forbidden,
+            Err(_) => VsockHost::Missing,
+        }
+    }
+
     /// Does all that a VM's start needs of it, and undoes it.
     pub(crate) fn look() -> VsockHost {
         match try_vsock() {
@@ -100,10 +113,14 @@ impl VsockHost {
         }
     }
 
+    fn may_be_tried(&self) -> bool {
+        matches!(self, VsockHost::Ready | VsockHost::Permitted)
+    }
+
     /// Why it cannot be had.
     pub(crate) fn reason(&self) -> String {
         match self {
-            VsockHost::Ready => "it can be used".to_owned(),
+            VsockHost::Ready | VsockHost::Permitted => format!("{VSOCK_DEVICE} can be used"),
             VsockHost::Missing => format!("there is no {VSOCK_DEVICE}"),
             VsockHost::Forbidden => format!("{VSOCK_DEVICE} is not readable and writable for this user"),
             VsockHost::Refused(why) => format!("{VSOCK_DEVICE} is of no use: {why}"),
@@ -113,7 +130,9 @@ impl VsockHost {
     /// What to do about it.
     pub(crate) fn remedy(&self) -> &'static str {
         match self {
-            VsockHost::Ready | VsockHost::Missing => "load its module: `sudo modprobe vhost_vsock`",
+            VsockHost::Ready | VsockHost::Permitted | VsockHost::Missing => {
+                "load its module: `sudo modprobe vhost_vsock`"
+            }
             VsockHost::Forbidden => {
                 "add the user to its group (`sudo usermod -aG kvm $USER`, then log in again), or where that is root: `sudo chgrp kvm /dev/vhost-vsock && sudo chmod 660 /dev/vhost-vsock`"
             }
@@ -131,17 +150,21 @@ pub(crate) fn is_inside_pyro() -> bool {
 
 impl Pyro {
     /// How guests run, by what was asked for and what is known.
-    pub(crate) fn next_way(&self, qemu: &Qemu) -> Result<Next, Failure> {
-        let candidates =
-            candidates((self.config.accelerator, self.config.transport), KvmDevice::look(), VsockHost::look)?;
-        next(&candidates, |way| self.verdict(qemu, way))
+    pub(crate) fn next_way(&self, qemu: &Qemu, vsock: &VsockHost) -> Result<Next, Failure> {
+        let choice = (self.config.accelerator, self.config.transport);
+        next(&candidates(choice, KvmDevice::look(), vsock)?, |way| self.verdict(qemu, way))
     }
 
     /// The same after those were tried that had to be.
     pub(crate) async fn proven_way(&self, qemu: &Qemu, kit: &GuestKit) -> Result<Way, Failure> {
+        let mut vsock = VsockHost::glance();
         loop {
-            match self.next_way(qemu)? {
+            match self.next_way(qemu, &vsock)? {
                 Next::Known(way) => return Ok(way),
+                // Without the host's end no guest needs to be tried; nor is that remembered, for it may change.
+                Next::Untried(Way { transport: Transport::Vsock, .. }) if vsock == VsockHost::Permitted => {
+                    vsock = VsockHost::look();
+                }
                 Next::Untried(way) => {
                     let verdict = self.try_way(qemu, kit, way).await?;
                     self.store.set_fact(&trial_key(qemu, way), &verdict)?;
@@ -172,8 +195,8 @@ impl Pyro {
                 Err(format!("PYRO_TRANSPORT is {}", self.config.transport.as_str()))
             }
             (Transport::Serial, _) => Ok(()),
-            (Transport::Vsock, _) => match VsockHost::look() {
-                VsockHost::Ready => Ok(()),
+            (Transport::Vsock, _) => match VsockHost::glance() {
+                vsock if vsock.may_be_tried() => Ok(()),
                 unusable => Err(unusable.reason()),
             },
         }
@@ -214,7 +237,7 @@ impl Pyro {
 fn candidates(
     (accelerator, transport): (AcceleratorChoice, TransportChoice),
     kvm: KvmDevice,
-    vsock: impl FnOnce() -> VsockHost,
+    vsock: &VsockHost,
 ) -> Result<Vec<Way>, Failure> {
     let accelerators: &[Accelerator] = match (accelerator, kvm.is_permitted()) {
         (AcceleratorChoice::Auto, true) => &[Accelerator::Kvm, Accelerator::Tcg],
@@ -224,12 +247,10 @@ fn candidates(
     };
     let transports: &[Transport] = match transport {
         TransportChoice::Serial => &[Transport::Serial],
-        choice => match (vsock(), choice) {
-            (VsockHost::Ready, TransportChoice::Vsock) => &[Transport::Vsock],
-            (VsockHost::Ready, _) => &[Transport::Vsock, Transport::Serial],
-            (unusable, TransportChoice::Vsock) => return Err(vsock_missing(&unusable)),
-            _ => &[Transport::Serial],
-        },
+        TransportChoice::Vsock if vsock.may_be_tried() => &[Transport::Vsock],
+        TransportChoice::Vsock => return Err(vsock_missing(vsock)),
+        TransportChoice::Auto if vsock.may_be_tried() => &[Transport::Vsock, Transport::Serial],
+        TransportChoice::Auto => &[Transport::Serial],
     };
     let ways = accelerators
         .iter()
@@ -315,7 +336,7 @@ mod tests {
     const FORBIDDEN: KvmDevice = KvmDevice { exists: true, readable: false, writable: false };
 
     fn listed(choice: (AcceleratorChoice, TransportChoice), kvm: KvmDevice, vsock: VsockHost) -> String {
-        match candidates(choice, kvm, || vsock) {
+        match candidates(choice, kvm, &vsock) {
             Ok(ways) => ways.iter().map(|way| said(*way)).collect::<Vec<_>>().join(" "),
             Err(failure) => format!("{:?}", failure.code),
         }
@@ -329,10 +350,11 @@ mod tests {
     #[test]
     fn candidates_follow_choice_and_devices() {
         use TransportChoice::{Auto as Any, Serial, Vsock};
-        use VsockHost::{Missing, Ready};
+        use VsockHost::{Missing, Permitted, Ready};
         let all = "kvm+vsock kvm+serial tcg+vsock tcg+serial";
         for (choice, kvm, vsock, expected) in [
             ((Auto, Any), PERMITTED, Ready, all),
+            ((Auto, Any), PERMITTED, Permitted, all),
             ((Auto, Any), PERMITTED, Missing, "kvm+serial tcg+serial"),
             ((Auto, Any), FORBIDDEN, Ready, "tcg+vsock tcg+serial"),
             ((Auto, Any), FORBIDDEN, VsockHost::Forbidden, "tcg+serial"),
@@ -350,18 +372,11 @@ mod tests {
         }
     }
 
-    /// A serial port is chosen without a look at vsock: a host that is not asked is not touched.
-    #[test]
-    fn serial_looks_at_no_vsock() {
-        let looked = || -> VsockHost { panic!("it looked") };
-        assert_eq!(candidates((Tcg, TransportChoice::Serial), FORBIDDEN, looked).unwrap().len(), 1);
-    }
-
     /// A way is used once a guest has run in it, passed over once none did, and tried before that; the last needs no
     /// trial.
     #[test]
     fn ways_are_tried_in_turn() {
-        let ways = candidates((Auto, TransportChoice::Auto), PERMITTED, || VsockHost::Ready).unwrap();
+        let ways = candidates((Auto, TransportChoice::Auto), PERMITTED, &VsockHost::Ready).unwrap();
         let of = |known: &[(&str, bool)]| {
             let told = next(&ways, |way| {
                 let verdict = known.iter().find(|(name, _)| *name == said(way));
