@@ -148,6 +148,7 @@ impl DoctorReport {
 /// Examines this machine with `environment`, mending first what can be mended where `fix` asks for it.
 pub async fn examine(config: Config, environment: &str, fix: bool) -> Result<DoctorReport, Failure> {
     let mut examination = Examination::new(&config);
+    examination.nesting();
     match Pyro::open(config) {
         Ok(pyro) => {
             if fix {
@@ -196,6 +197,13 @@ impl Examination {
             issues: Vec::new(),
         };
         Examination { report, qemu: None }
+    }
+
+    /// A guest of pyro's has no KVM, whatever is installed in it.
+    fn nesting(&mut self) {
+        if !self.report.kvm.exists && is_inside_pyro() {
+            self.issue(NO_NESTING.to_owned(), OUTSIDE.to_owned());
+        }
     }
 
     /// Leftovers were removed when the state was opened; verdicts and caches that may be out of date go now.
