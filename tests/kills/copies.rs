@@ -18,7 +18,8 @@ const ROUNDS_BETWEEN_COLLECTIONS: u64 = 10;
 #[test]
 fn computers_are_kept_and_copied_whole_under_kills() {
     // Promise: no kill during snapshot, reset, fork, pause, resume, claim or refill loses, halves or strands anything.
-    let machine = Machine::with_pool(1);
+    // Its VMs take turns, so that another test has the other processor.
+    let machine = Machine::new().pooling(1);
     let dice = Dice::new();
     let mut lab = Lab::new(&machine, &dice);
     for round in 0..Dice::rounds_or(ROUNDS_DEFAULT) {

@@ -9,7 +9,7 @@ pub(crate) const DEVICES_SECONDS_MAX: Duration = Duration::from_secs(10);
 /// Pause between two looks for a device.
 pub(crate) const DEVICES_RECHECK_MS: Duration = Duration::from_millis(5);
 
-/// First and longest pause between two looks for a host that has closed its end of a port.
+/// First and longest pause between two looks for a host that has closed its end of a port, or that no connection comes to.
 pub(crate) const HOST_RECHECK_MS_MIN: Duration = Duration::from_millis(5);
 /// See [`HOST_RECHECK_MS_MIN`].
 pub(crate) const HOST_RECHECK_MS_MAX: Duration = Duration::from_millis(500);

@@ -28,7 +28,7 @@ pub const PORT_BULK: &str = "pyro.bulk";
 
 /// The word of the kernel's command line that has the agent look for its host over vsock.
 pub const ARGUMENT_VSOCK: &str = "pyro.transport=vsock";
-/// The word that has it look for virtio-serial ports.
+/// The word of guests that are reached over virtio-serial ports, for which the agent looks without being told.
 pub const ARGUMENT_SERIAL: &str = "pyro.transport=serial";
 
 /// Opens a call to the agent.

@@ -1,7 +1,7 @@
 //! Every bound of the protocol, with its unit last in its name.
 
 /// Version of frames and messages; both sides must have the same.
-pub const PROTOCOL_VERSION: u16 = 4;
+pub const PROTOCOL_VERSION: u16 = 5;
 
 /// Bytes before a frame's payload.
 pub const FRAME_HEADER_BYTES: usize = 12;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ways::{
     KVM_FORBIDDEN, KvmDevice, NO_NESTING, Next, OUTSIDE, Verdict, VsockHost, Way, is_inside_pyro,
+    strangers_ports,
 };
 use crate::{AcceleratorChoice, Config, Failure, LaunchRequest, Pyro, Shape, TransportChoice};
 
@@ -292,7 +293,7 @@ impl Examination {
                 self.accelerator(pyro, way.accelerator, kvm.as_ref());
                 let over_vsock =
                     pyro.verdict(qemu, Way { transport: Transport::Vsock, accelerator: way.accelerator })?;
-                self.transport(pyro, way.transport, &vsock, over_vsock.as_ref());
+                self.transport(pyro, way, &vsock, over_vsock.as_ref());
             }
             Ok(Next::Untried(_)) => {
                 let reason = || "tried when the first VM starts".to_owned();
@@ -311,22 +312,22 @@ impl Examination {
     }
 
     fn accelerator(&mut self, pyro: &Pyro, accelerator: Accelerator, verdict: Option<&Verdict>) {
+        let has_run = verdict.is_some_and(|verdict| verdict.usable)
+            || (verdict.is_none() && self.report.capabilities.vm_boot == Check::Yes);
         let reason = match accelerator {
-            // With no other way open to it, it is not tried before it is used.
-            Accelerator::Kvm if verdict.is_none() && self.report.capabilities.vm_boot != Check::Yes => {
-                "asked for".to_owned()
-            }
-            Accelerator::Kvm => {
+            Accelerator::Kvm if has_run => {
                 self.report.kvm.usable = Check::Yes;
                 "a guest has run on it".to_owned()
             }
+            // With no other way open to it, it is used whatever came of a trial.
+            Accelerator::Kvm => "asked for".to_owned(),
             Accelerator::Tcg => self.why_emulated(pyro.config.accelerator, verdict),
         };
         self.report.accelerator = AcceleratorReport { name: accelerator.as_str(), reason };
         if accelerator == Accelerator::Tcg {
             self.issue(
                 "guests are emulated (TCG): the confinement of QEMU is the only boundary around them, and they compute several times slower than under KVM".to_owned(),
-                self.kvm_remedy(verdict),
+                self.kvm_remedy(pyro.config.accelerator, verdict),
             );
         }
     }
@@ -345,7 +346,7 @@ impl Examination {
         }
     }
 
-    fn kvm_remedy(&self, verdict: Option<&Verdict>) -> String {
+    fn kvm_remedy(&self, choice: AcceleratorChoice, verdict: Option<&Verdict>) -> String {
         let kvm = self.report.kvm;
         if !kvm.exists && is_inside_pyro() {
             OUTSIDE.to_owned()
@@ -353,37 +354,52 @@ impl Examination {
             "use a machine with KVM for more speed and a hardware boundary".to_owned()
         } else if !(kvm.readable && kvm.writable) {
             KVM_FORBIDDEN.to_owned()
-        } else if verdict.is_some_and(|verdict| !verdict.usable) {
+        } else if choice == AcceleratorChoice::Tcg && verdict.is_none_or(|verdict| verdict.usable) {
+            "leave out --accelerator tcg".to_owned()
+        } else {
             "enable (nested) virtualization for this machine, then `pyro doctor --fix` tries KVM anew"
                 .to_owned()
-        } else {
-            "leave out --accelerator tcg".to_owned()
         }
     }
 
-    fn transport(
-        &mut self,
-        pyro: &Pyro,
-        transport: Transport,
-        vsock: &VsockHost,
-        over_vsock: Option<&Verdict>,
-    ) {
-        let (reason, remedy) = match (transport, pyro.config.transport) {
-            (Transport::Vsock, _) if over_vsock.is_none() => ("asked for".to_owned(), None),
-            (Transport::Vsock, _) => ("a guest was reached over it".to_owned(), None),
-            (Transport::Serial, TransportChoice::Serial) => ("asked for".to_owned(), None),
-            (Transport::Serial, _) => match (vsock, over_vsock) {
-                (VsockHost::Ready, Some(verdict)) => (
-                    format!("no guest was reached over vsock: {}", verdict.reason),
-                    Some("`pyro doctor --fix` tries vsock anew"),
-                ),
-                (vsock, _) => (vsock.reason(), Some(vsock.remedy())),
-            },
+    fn transport(&mut self, pyro: &Pyro, way: Way, vsock: &VsockHost, over_vsock: Option<&Verdict>) {
+        let was_reached = over_vsock.is_some_and(|verdict| verdict.usable)
+            || (over_vsock.is_none() && self.report.capabilities.vm_boot == Check::Yes);
+        let reason = match (way.transport, pyro.config.transport, way.accelerator) {
+            (Transport::Vsock, _, _) if was_reached => "a guest was reached over it".to_owned(),
+            (Transport::Vsock, _, _) | (_, TransportChoice::Serial, _) => "asked for".to_owned(),
+            (Transport::Serial, _, Accelerator::Tcg) => {
+                "emulated guests get no device of the host's kernel".to_owned()
+            }
+            (Transport::Serial, _, Accelerator::Kvm) => {
+                let reason = match (vsock, over_vsock) {
+                    (VsockHost::Ready, Some(verdict)) => {
+                        format!("no guest was reached over vsock: {}", verdict.reason)
+                    }
+                    (vsock, _) => vsock.reason(),
+                };
+                self.issue(
+                    format!("guests are reached over serial ports, not over vsock: {reason}"),
+                    vsock.remedy().to_owned(),
+                );
+                reason
+            }
         };
-        if let Some(remedy) = remedy {
-            self.issue(format!("guests are reached over serial ports: {reason}"), remedy.to_owned());
+        self.report.transport = TransportReport { name: way.transport.as_str(), reason };
+        if way.transport == Transport::Vsock {
+            self.vsock_listeners();
         }
-        self.report.transport = TransportReport { name: transport.as_str(), reason };
+    }
+
+    /// The kernel has no rule of which listener a guest may come to.
+    fn vsock_listeners(&mut self) {
+        let ports: Vec<_> = strangers_ports().iter().map(u32::to_string).collect();
+        if !ports.is_empty() {
+            self.issue(
+                format!("programs of this host listen on vsock, and guests can reach them: port {}", ports.join(", ")),
+                "end them, or set PYRO_TRANSPORT=serial, which gives guests no vsock (`ss --vsock --listening --processes` tells who they are)".to_owned(),
+            );
+        }
     }
 
     fn confinement(&mut self) {

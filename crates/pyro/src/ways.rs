@@ -4,8 +4,10 @@
 use std::path::Path;
 
 use pyro_image::GuestKit;
+use pyro_proto::agent::{ARGUMENT_SERIAL, ARGUMENT_VSOCK};
 use pyro_proto::shim::{Accelerator, Purpose, Transport};
 use pyro_vmm::{Qemu, VmmError, try_vsock};
+use pyro_vsock::{Cid, ports_open_to_guests};
 use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +36,8 @@ pub(crate) struct Way {
     pub(crate) accelerator: Accelerator,
     pub(crate) transport: Transport,
 }
+
+const EMULATED_OVER_VSOCK: Way = Way { accelerator: Accelerator::Tcg, transport: Transport::Vsock };
 
 /// The way that guests run in, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +70,10 @@ pub(crate) enum VsockHost {
     Ready,
     /// Its device may be opened, and has not been.
     Permitted,
-    /// The kernel has no such device, or has not loaded it.
+    /// There is no such device.
     Missing,
+    /// There is its file, and no driver behind it.
+    Unloaded,
     /// This user may not open it.
     Forbidden,
     /// Ids or sockets are refused.
@@ -108,7 +114,10 @@ impl VsockHost {
             Err(VmmError::Open { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 VsockHost::Forbidden
             }
-            Err(VmmError::Open { .. }) => VsockHost::Missing,
+            Err(VmmError::Open { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                VsockHost::Missing
+            }
+            Err(VmmError::Open { source, .. }) if has_no_driver(&source) => VsockHost::Unloaded,
             Err(error) => VsockHost::Refused(chain(&error)),
         }
     }
@@ -122,6 +131,7 @@ impl VsockHost {
         match self {
             VsockHost::Ready | VsockHost::Permitted => format!("{VSOCK_DEVICE} can be used"),
             VsockHost::Missing => format!("there is no {VSOCK_DEVICE}"),
+            VsockHost::Unloaded => format!("the module of {VSOCK_DEVICE} is not loaded"),
             VsockHost::Forbidden => format!("{VSOCK_DEVICE} is not readable and writable for this user"),
             VsockHost::Refused(why) => format!("{VSOCK_DEVICE} is of no use: {why}"),
         }
@@ -130,9 +140,8 @@ impl VsockHost {
     /// What to do about it.
     pub(crate) fn remedy(&self) -> &'static str {
         match self {
-            VsockHost::Ready | VsockHost::Permitted | VsockHost::Missing => {
-                "load its module: `sudo modprobe vhost_vsock`"
-            }
+            VsockHost::Ready | VsockHost::Permitted => "`pyro doctor --fix` tries vsock anew",
+            VsockHost::Missing | VsockHost::Unloaded => "load its module: `sudo modprobe vhost_vsock`",
             VsockHost::Forbidden => {
                 "add the user to its group (`sudo usermod -aG kvm $USER`, then log in again), or where that is root: `sudo chgrp kvm /dev/vhost-vsock && sudo chmod 660 /dev/vhost-vsock`"
             }
@@ -143,9 +152,23 @@ impl VsockHost {
     }
 }
 
+/// A device's file without a driver says so when it is opened.
+fn has_no_driver(error: &std::io::Error) -> bool {
+    let errno = |errno: rustix::io::Errno| error.raw_os_error() == Some(errno.raw_os_error());
+    errno(rustix::io::Errno::NODEV) || errno(rustix::io::Errno::NXIO)
+}
+
 /// Whether this machine is itself a guest of pyro's: its kernel was told how to reach its host.
 pub(crate) fn is_inside_pyro() -> bool {
-    std::fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.contains("pyro.transport="))
+    let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    line.split_whitespace().any(|word| [ARGUMENT_SERIAL, ARGUMENT_VSOCK].contains(&word))
+}
+
+/// Ports at which programs of this host wait for whatever guest comes; not those where supervisors wait for theirs.
+pub(crate) fn strangers_ports() -> Vec<u32> {
+    let of_guests = |port: u32| Cid::new(port).or_else(|| Cid::new(port - 1)).is_some();
+    let ports = ports_open_to_guests().unwrap_or_default();
+    ports.into_iter().filter(|port| *port == 0 || !of_guests(*port)).collect()
 }
 
 impl Pyro {
@@ -178,14 +201,14 @@ impl Pyro {
         Ok(self.store.fact(&trial_key(qemu, way))?)
     }
 
-    /// What is known of KVM: however its guest was reached, it has run. One that was not reached over vsock says little.
+    /// What is known of KVM: however its guest was reached, it has run. One that was not reached over serial ports says most.
     pub(crate) fn kvm_verdict(&self, qemu: &Qemu) -> Result<Option<Verdict>, Failure> {
         let way = |transport| Way { accelerator: Accelerator::Kvm, transport };
         let over_vsock = self.verdict(qemu, way(Transport::Vsock))?;
-        match over_vsock.filter(|verdict| verdict.usable) {
-            Some(verdict) => Ok(Some(verdict)),
-            None => self.verdict(qemu, way(Transport::Serial)),
+        if over_vsock.as_ref().is_some_and(|verdict| verdict.usable) {
+            return Ok(over_vsock);
         }
+        Ok(self.verdict(qemu, way(Transport::Serial))?.or(over_vsock))
     }
 
     /// Whether guests may be, and can be, reached so.
@@ -233,7 +256,9 @@ impl Pyro {
     }
 }
 
-/// All ways that were asked for and have their devices, the best first. Emulation over serial ports needs none.
+/// All ways that were asked for and have their devices, the best first. Emulation over serial ports needs none. Emulated
+/// guests get vsock for the asking alone: the confinement of QEMU is all that holds them, and what they say over vsock is
+/// read by the host's kernel instead.
 fn candidates(
     (accelerator, transport): (AcceleratorChoice, TransportChoice),
     kvm: KvmDevice,
@@ -255,7 +280,8 @@ fn candidates(
     let ways = accelerators
         .iter()
         .flat_map(|&accelerator| transports.iter().map(move |&transport| Way { accelerator, transport }));
-    Ok(ways.collect())
+    let is_wanted = |way: &Way| *way != EMULATED_OVER_VSOCK || transport == TransportChoice::Vsock;
+    Ok(ways.filter(is_wanted).collect())
 }
 
 /// The first candidate that is not known to be of no use. The last one is not tried: there is no other to fall back to,
@@ -351,12 +377,12 @@ mod tests {
     fn candidates_follow_choice_and_devices() {
         use TransportChoice::{Auto as Any, Serial, Vsock};
         use VsockHost::{Missing, Permitted, Ready};
-        let all = "kvm+vsock kvm+serial tcg+vsock tcg+serial";
+        let all = "kvm+vsock kvm+serial tcg+serial";
         for (choice, kvm, vsock, expected) in [
             ((Auto, Any), PERMITTED, Ready, all),
             ((Auto, Any), PERMITTED, Permitted, all),
             ((Auto, Any), PERMITTED, Missing, "kvm+serial tcg+serial"),
-            ((Auto, Any), FORBIDDEN, Ready, "tcg+vsock tcg+serial"),
+            ((Auto, Any), FORBIDDEN, Ready, "tcg+serial"),
             ((Auto, Any), FORBIDDEN, VsockHost::Forbidden, "tcg+serial"),
             ((Kvm, Any), PERMITTED, Ready, "kvm+vsock kvm+serial"),
             ((Kvm, Any), FORBIDDEN, Ready, "AcceleratorUnusable"),
@@ -364,7 +390,8 @@ mod tests {
             ((Auto, Vsock), PERMITTED, Ready, "kvm+vsock tcg+vsock"),
             ((Auto, Vsock), PERMITTED, Missing, "TransportUnusable"),
             ((Tcg, Vsock), PERMITTED, VsockHost::Refused("no".to_owned()), "TransportUnusable"),
-            ((Tcg, Any), PERMITTED, Ready, "tcg+vsock tcg+serial"),
+            ((Tcg, Any), PERMITTED, Ready, "tcg+serial"),
+            ((Tcg, Vsock), PERMITTED, Ready, "tcg+vsock"),
             ((Tcg, Serial), PERMITTED, Ready, "tcg+serial"),
             ((Auto, Serial), PERMITTED, Ready, "kvm+serial tcg+serial"),
         ] {
@@ -391,9 +418,7 @@ mod tests {
         assert_eq!(of(&[("kvm+vsock", true)]), "kvm+vsock");
         assert_eq!(of(&[("kvm+vsock", false)]), "kvm+serial?");
         assert_eq!(of(&[("kvm+vsock", false), ("kvm+serial", true)]), "kvm+serial");
-        assert_eq!(of(&[("kvm+vsock", false), ("kvm+serial", false)]), "tcg+vsock?");
-        let none = [("kvm+vsock", false), ("kvm+serial", false), ("tcg+vsock", false)];
-        assert_eq!(of(&none), "tcg+serial");
+        assert_eq!(of(&[("kvm+vsock", false), ("kvm+serial", false)]), "tcg+serial");
     }
 
     /// Each refusal says what is wrong and what mends it.

@@ -35,6 +35,9 @@ pub(crate) fn link_failed(error: &LinkError, console: &[u8]) -> Failure {
     if error.is_end() {
         return with_console(failure(FailureCode::VmmDied, chain(error)), console);
     }
+    if let LinkError::Awaited(_) = error {
+        return system("the VM's channels failed", error);
+    }
     with_console(guest_broke(error), console)
 }
 
@@ -64,7 +67,9 @@ pub(crate) fn vmm_failed(error: &VmmError) -> Failure {
         VmmError::Ended(exit) => return vm_ended(exit, &[]),
         VmmError::Template(error) if error.wants_rebuild() => FailureCode::TemplateUnusable,
         error if is_out_of_space(error) => FailureCode::NoSpace,
-        VmmError::Template(TemplateError::File { .. }) => FailureCode::System,
+        VmmError::Template(TemplateError::File { .. }) | VmmError::Channels(_) | VmmError::Vsock(_) => {
+            FailureCode::System
+        }
         VmmError::State { what: "load" } => FailureCode::TemplateUnusable,
         _ => FailureCode::VmmFailed,
     };

@@ -34,8 +34,8 @@ pub(crate) enum LinkError {
     /// Its end of a lane was closed: the VMM is going.
     #[error("the guest's channel was closed")]
     Closed,
-    /// The guest has not come to where it was awaited.
-    #[error("the guest could not be awaited")]
+    /// The host's sockets failed while the guest was awaited.
+    #[error("the guest cannot be awaited")]
     Awaited(#[source] std::io::Error),
     /// Bytes that are no frames.
     #[error("the guest's channel failed")]
@@ -119,8 +119,8 @@ impl AgentLink {
         while !(self.control_ended && self.bulk_ended) {
             let (frame, lane) = tokio::select! {
                 biased;
-                frame = self.control.next(), if !self.control_ended => (frame?, Lane::Control),
-                frame = self.bulk.next(), if !self.bulk_ended => (frame?, Lane::Bulk),
+                frame = self.control.next(), if !self.control_ended => (to_end(frame)?, Lane::Control),
+                frame = self.bulk.next(), if !self.bulk_ended => (to_end(frame)?, Lane::Bulk),
             };
             match (frame, lane) {
                 (Some(frame), lane) if frame.kind.lane() == lane => return Ok(frame),
@@ -200,6 +200,14 @@ impl AgentLink {
     }
 }
 
+/// A lane of a VMM that is gone just ends; over vsock the kernel resets it, once all that came is read.
+fn to_end(frame: Result<Option<Frame>, ReadError>) -> Result<Option<Frame>, ReadError> {
+    match frame {
+        Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(None),
+        frame => frame,
+    }
+}
+
 fn split(stream: UnixStream) -> (FrameReader<OwnedReadHalf>, Outbox) {
     let (source, sink) = stream.into_split();
     let (sender, queue) = outbox(AGENT_QUEUE_BYTES_MAX);
@@ -208,4 +216,30 @@ fn split(stream: UnixStream) -> (FrameReader<OwnedReadHalf>, Outbox) {
         let _ = queue.write_to(sink).await;
     });
     (FrameReader::new(source), sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyro_proto::Channel;
+    use tokio::io::AsyncWriteExt;
+
+    /// What a guest said last is heard, whichever of its lanes is cut first, and how: over vsock they are reset.
+    #[tokio::test]
+    async fn a_reset_lane_is_an_ended_one() {
+        let (control, guest_control) = UnixStream::pair().unwrap();
+        let (bulk, mut guest_bulk) = UnixStream::pair().unwrap();
+        let mut link = AgentLink::new(GuestChannels { control, bulk });
+        link.send(Frame::credit(StreamId(1), Channel::Stdout, 7)).unwrap();
+        guest_control.readable().await.unwrap();
+        let last = Frame::data(StreamId(1), Channel::Stdout, b"last");
+        let mut bytes = Vec::new();
+        last.write_to(&mut bytes);
+        guest_bulk.write_all(&bytes).await.unwrap();
+        // It was not read: the kernel resets the connection.
+        drop(guest_control);
+        drop(guest_bulk);
+        assert_eq!(link.next().await.unwrap(), last);
+        assert!(matches!(link.next().await, Err(LinkError::Closed)));
+    }
 }

@@ -29,6 +29,9 @@ pub enum VmmError {
     /// Sockets or descriptors could not be made.
     #[error("cannot prepare the VM's channels")]
     Channels(#[source] io::Error),
+    /// The host's end of vsock could not be had.
+    #[error("guests cannot be awaited over vsock here; PYRO_TRANSPORT=serial does without it")]
+    Vsock(#[source] io::Error),
     /// QEMU could not be confined.
     #[error("cannot confine QEMU")]
     Jail(#[from] JailError),

@@ -27,7 +27,7 @@ use crate::limits::CONSOLE_TAIL_BYTES;
 use crate::machine::{Flush, Image, Machine, Serial};
 use crate::qmp::QmpError;
 use crate::template::{Draft, Template, TemplateKey};
-use crate::vm::{Approach, BaseCopy, Captured, GuestChannels, Status, Timings, Vm, Vmm, Way};
+use crate::vm::{Approach, BaseCopy, Captured, GuestChannels, Route, Status, Timings, Vm, Vmm};
 
 /// A process id no kernel gives out (`PID_MAX_LIMIT` is 4,194,304).
 const NO_PROCESS: u32 = i32::MAX as u32;
@@ -199,7 +199,7 @@ impl FakeVm {
 
 impl Vm for FakeVm {
     fn take_channels(&mut self) -> Option<Approach> {
-        self.channels.take().map(|channels| Approach(Way::Open(channels)))
+        self.channels.take().map(|channels| Approach(Route::Open(channels)))
     }
 
     fn pid(&self) -> u32 {

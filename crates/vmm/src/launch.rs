@@ -25,7 +25,7 @@ use crate::qemu::Qemu;
 use crate::rendezvous::Rendezvous;
 use crate::template::{Draft, DraftId, Template};
 use crate::tsc;
-use crate::vm::{Approach, GuestChannels, Way};
+use crate::vm::{Approach, GuestChannels, Route};
 
 /// Opened for writing to try the kernel's file locks.
 const NULL_DEVICE: &str = "/dev/null";
@@ -243,12 +243,12 @@ impl Outfit {
                 let (rendezvous, device) = Rendezvous::prepare()?;
                 let cid = rendezvous.cid().get();
                 let device = self.give(device);
-                Ok((Approach(Way::Awaited(rendezvous)), WiredChannels::Vsock { device, cid }))
+                Ok((Approach(Route::Awaited(rendezvous)), WiredChannels::Vsock { device, cid }))
             }
             Transport::Serial => {
                 let (control, control_fd) = self.channel()?;
                 let (bulk, bulk_fd) = self.channel()?;
-                let approach = Approach(Way::Open(GuestChannels { control, bulk }));
+                let approach = Approach(Route::Open(GuestChannels { control, bulk }));
                 Ok((approach, WiredChannels::Serial { control: control_fd, bulk: bulk_fd }))
             }
         }

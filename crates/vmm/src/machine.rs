@@ -37,15 +37,6 @@ pub enum Transport {
     Serial,
 }
 
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Transport::Vsock => "vsock",
-            Transport::Serial => "serial",
-        })
-    }
-}
-
 /// A description of a machine that cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

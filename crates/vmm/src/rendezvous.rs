@@ -22,13 +22,11 @@ use crate::limits::CID_TRIES_MAX;
 use crate::vm::GuestChannels;
 
 /// Device node through which a guest gets a context id.
-pub(crate) const VHOST_VSOCK_DEVICE: &str = "/dev/vhost-vsock";
+pub(crate) const VHOST_DEVICE: &str = "/dev/vhost-vsock";
 
-/// A context id that is ours, and the two sockets that its guest will come to.
+/// The two sockets that a guest will come to.
 #[derive(Debug)]
 pub(crate) struct Rendezvous {
-    /// Kept until the guest has come: as long as it is open, nobody else gets the id.
-    _device: File,
     cid: Cid,
     control: OwnedFd,
     bulk: OwnedFd,
@@ -38,26 +36,24 @@ pub(crate) struct Rendezvous {
 /// it.
 ///
 /// # Errors
-/// [`VmmError::Open`] when the device is missing or not permitted, [`VmmError::Channels`] when the sockets are refused.
+/// [`VmmError::Open`] when the device is missing or not permitted, [`VmmError::Vsock`] when ids or sockets are refused.
 pub fn try_vsock() -> Result<(), VmmError> {
     Rendezvous::prepare().map(drop)
 }
 
 impl Rendezvous {
-    /// Claims an id; gives also the device, for QEMU to inherit.
+    /// Claims an id; gives also the device, which has it for as long as it is open. It is QEMU's from then on, and nobody
+    /// else's: on some kernels a process that has a vhost device does not end before all have closed it (Linux 6.4 to 6.8).
     pub(crate) fn prepare() -> Result<(Rendezvous, File), VmmError> {
-        let device = open(Path::new(VHOST_VSOCK_DEVICE), Access::ReadWrite)?;
+        let device = open(Path::new(VHOST_DEVICE), Access::ReadWrite)?;
         let mut tries = 0;
         loop {
             tries += 1;
-            match meet(&device) {
-                Ok((cid, control, bulk)) => {
-                    let kept = device.try_clone().map_err(VmmError::Channels)?;
-                    return Ok((Rendezvous { _device: kept, cid, control, bulk }, device));
-                }
+            match claim_and_listen(&device) {
+                Ok(rendezvous) => return Ok((rendezvous, device)),
                 // Somebody has the id, or listens at one of its ports.
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < CID_TRIES_MAX => {}
-                Err(error) => return Err(VmmError::Channels(error)),
+                Err(error) => return Err(VmmError::Vsock(error)),
             }
         }
     }
@@ -74,12 +70,12 @@ impl Rendezvous {
     }
 }
 
-fn meet(device: &File) -> io::Result<(Cid, OwnedFd, OwnedFd)> {
+fn claim_and_listen(device: &File) -> io::Result<Rendezvous> {
     let mut bits = [0; 4];
     getrandom(&mut bits, GetRandomFlags::empty())?;
     let cid = Cid::from_random(u32::from_ne_bytes(bits));
     claim(device, cid)?;
-    Ok((cid, listen(cid.control_port())?, listen(cid.bulk_port())?))
+    Ok(Rendezvous { cid, control: listen(cid.control_port())?, bulk: listen(cid.bulk_port())? })
 }
 
 /// The first connection from this guest; others are turned away.

@@ -125,10 +125,10 @@ pub trait Vm: Sized {
 
 /// The way to a guest that has just been started.
 #[derive(Debug)]
-pub struct Approach(pub(crate) Way);
+pub struct Approach(pub(crate) Route);
 
 #[derive(Debug)]
-pub(crate) enum Way {
+pub(crate) enum Route {
     /// The streams are there, whether the guest is or not.
     Open(GuestChannels),
     /// The guest has to come.
@@ -143,8 +143,8 @@ impl Approach {
     /// When the sockets fail.
     pub async fn arrive(self) -> io::Result<GuestChannels> {
         match self.0 {
-            Way::Open(channels) => Ok(channels),
-            Way::Awaited(rendezvous) => rendezvous.meet().await,
+            Route::Open(channels) => Ok(channels),
+            Route::Awaited(rendezvous) => rendezvous.meet().await,
         }
     }
 }

@@ -67,10 +67,10 @@ pub fn claim(device: &File, cid: Cid) -> io::Result<()> {
     Ok(unsafe { ioctl(device.as_fd(), request) }?)
 }
 
-/// This machine's own id.
+/// This machine's own id; `VMADDR_CID_ANY` while it has no device that gives it one.
 ///
 /// # Errors
-/// When the kernel has no vsock device, or none yet.
+/// When the kernel has no vsock.
 pub fn own_cid() -> io::Result<u32> {
     let device = File::open(VSOCK_DEVICE)?;
     // SAFETY: the request writes one `u32`, which is what it is given room for.

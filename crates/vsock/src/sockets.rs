@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -11,9 +11,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::address::{Address, HOST_CID};
+use crate::limits::{CONNECT_SECONDS_MAX, CONNECTIONS_WAITING_MAX};
 
-/// Connections that may wait to be accepted: a guest's own, and some of strangers, which are turned away.
-const BACKLOG: i32 = 16;
+/// `SO_VM_SOCKETS_CONNECT_TIMEOUT` (linux/vm_sockets.h).
+const CONNECT_TIMEOUT: libc::c_int = 6;
 
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
@@ -24,7 +25,7 @@ const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 pub fn listen(port: u32) -> io::Result<OwnedFd> {
     let listener = stream()?;
     rustix::net::bind(&listener, &Address { cid: HOST_CID, port })?;
-    rustix::net::listen(&listener, BACKLOG)?;
+    rustix::net::listen(&listener, CONNECTIONS_WAITING_MAX)?;
     Ok(listener)
 }
 
@@ -71,10 +72,26 @@ fn is_passing(error: &io::Error) -> bool {
 /// When it can be told at once that nobody is there.
 pub fn connect(to: Address) -> io::Result<OwnedFd> {
     let stream = stream()?;
+    set_patience(&stream)?;
     match rustix::net::connect(&stream, &to) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(stream),
         Err(errno) => Err(errno.into()),
     }
+}
+
+fn set_patience(stream: &OwnedFd) -> io::Result<()> {
+    let patience = libc::timeval { tv_sec: CONNECT_SECONDS_MAX, tv_usec: 0 };
+    // SAFETY: the option (linux/vm_sockets.h, its first form) takes one `timeval`, which lives on this stack.
+    let set = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::AF_VSOCK,
+            CONNECT_TIMEOUT,
+            (&raw const patience).cast(),
+            size_of::<libc::timeval>() as libc::socklen_t,
+        )
+    };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn stream() -> io::Result<OwnedFd> {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use pyro_proto::Lane;
 use pyro_proto::agent::{ARGUMENT_VSOCK, PORT_BULK, PORT_CONTROL};
-use pyro_vsock::own_cid;
+use pyro_vsock::{Cid, own_cid};
 
 use super::BootError;
 use crate::limits::{DEVICES_RECHECK_MS, DEVICES_SECONDS_MAX};
@@ -31,9 +31,12 @@ pub(crate) fn ports() -> Result<(Port, Port), BootError> {
 fn vsock(deadline: Instant) -> Result<(), BootError> {
     loop {
         match own_cid() {
-            Ok(_) => return Ok(()),
+            Ok(cid) if Cid::new(cid).is_some() => return Ok(()),
+            Ok(_) if Instant::now() >= deadline => {
+                return Err(BootError::Vsock(std::io::ErrorKind::AddrNotAvailable.into()));
+            }
             Err(error) if Instant::now() >= deadline => return Err(BootError::Vsock(error)),
-            Err(_) => std::thread::sleep(DEVICES_RECHECK_MS),
+            Ok(_) | Err(_) => std::thread::sleep(DEVICES_RECHECK_MS),
         }
     }
 }

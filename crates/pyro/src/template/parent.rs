@@ -73,7 +73,7 @@ impl Parent {
             let directory = self.directory.display();
             Failure::new(Code::MemoryUnusable, "the memory that was kept cannot be used")
                 .because(format!(
-                    "{directory}: {why}; a memory is of use to the QEMU, the processor and the pyro alone that kept it"
+                    "{directory}: {why}; a memory is of use to the QEMU, the processor (under KVM with its microcode) and the pyro alone that kept it"
                 ))
                 .fix(remedies::MEMORY_UNUSABLE)
         };

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::arguments::guest_visible;
 use crate::kernel_line::ALWAYS;
 use crate::limits::PROCESSOR_BYTES_MAX;
-use crate::machine::Shape;
+use crate::machine::{Accelerator, Shape};
 
 /// Changes with the way templates are made, so that old ones are not used.
 const GENERATION: &str = "pyro-template-2";
@@ -46,7 +46,7 @@ impl TemplateKey {
         add(&inputs.shape.memory_mib().to_string());
         guest_visible(inputs.shape).iter().for_each(|argument| add(argument));
         ALWAYS.iter().for_each(|&word| add(word));
-        add(&host_processor());
+        add(&host_processor(inputs.shape.accelerator()));
         for (name, value) in inputs.parts {
             add(name);
             add(value);
@@ -76,18 +76,20 @@ impl TemplateKey {
 }
 
 /// The host's processor: its model and microcode decide what a KVM guest has seen and which of its faults were mended,
-/// and its clock rate what a TCG guest was told. Empty when the kernel does not say.
-pub fn host_processor() -> String {
-    identity_of(&read_first_processor())
+/// and its clock rate what a TCG guest was told, which sees no microcode. Empty when the kernel does not say.
+pub fn host_processor(accelerator: Accelerator) -> String {
+    identity_of(accelerator, &read_first_processor())
 }
 
 /// What decides, of the text of `/proc/cpuinfo`: not the clock of the moment, nor which processor it was.
-fn identity_of(info: &str) -> String {
+fn identity_of(accelerator: Accelerator, info: &str) -> String {
     let first = info.split("\n\n").next().unwrap_or_default();
-    let wanted = ["vendor_id", "cpu family", "model", "model name", "stepping", "microcode", "flags"];
+    let wanted = ["vendor_id", "cpu family", "model", "model name", "stepping", "flags"];
+    let is_wanted =
+        |name: &str| wanted.contains(&name) || (name == "microcode" && accelerator == Accelerator::Kvm);
     first
         .lines()
-        .filter(|line| line.split_once(':').is_some_and(|(name, _)| wanted.contains(&name.trim())))
+        .filter(|line| line.split_once(':').is_some_and(|(name, _)| is_wanted(name.trim())))
         .collect::<Vec<_>>()
         .join("\n")
 }
@@ -125,15 +127,21 @@ mod tests {
     #[test]
     fn a_processor_is_its_model_and_its_microcode() {
         // Promise: a guest that has probed one processor is never forked on another, nor under newer microcode.
-        let info = |model: u32, microcode: &str, mhz: &str| {
-            identity_of(&format!(
-                "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel\t\t: {model}\nmicrocode\t: {microcode}\ncpu MHz\t\t: {mhz}\n\nprocessor\t: 1\n"
-            ))
+        use Accelerator::{Kvm, Tcg};
+        let of = |accelerator, model: u32, microcode: &str, mhz: &str| {
+            identity_of(
+                accelerator,
+                &format!(
+                    "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel\t\t: {model}\nmicrocode\t: {microcode}\ncpu MHz\t\t: {mhz}\n\nprocessor\t: 1\n"
+                ),
+            )
         };
-        let one = info(25, "0xa0011d1", "2450.000");
-        assert_eq!(one, info(25, "0xa0011d1", "3100.501"), "its clock of the moment is no part of it");
-        assert_ne!(one, info(25, "0xa0011d3", "2450.000"));
-        assert_ne!(one, info(26, "0xa0011d1", "2450.000"));
+        let one = of(Kvm, 25, "0xa0011d1", "2450.000");
+        assert_eq!(one, of(Kvm, 25, "0xa0011d1", "3100.501"), "its clock of the moment is no part of it");
+        assert_ne!(one, of(Kvm, 25, "0xa0011d3", "2450.000"));
+        assert_ne!(one, of(Kvm, 26, "0xa0011d1", "2450.000"));
+        let emulated = of(Tcg, 25, "0xa0011d1", "2450.000");
+        assert_eq!(emulated, of(Tcg, 25, "0xa0011d3", "2450.000"), "emulation shows no microcode");
     }
 
     #[test]
