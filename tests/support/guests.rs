@@ -26,7 +26,7 @@ pub(crate) fn execution_mode() -> &'static str {
 /// The first, unless the variable says another: a word that is none of them must not pass for the first.
 fn one_of(variable: &str, known: [&'static str; 2]) -> &'static str {
     match std::env::var(variable) {
-        Ok(word) => *known
+        Ok(word) => known
             .iter()
             .find(|one| **one == word)
             .unwrap_or_else(|| panic!("{variable} is {word:?}, and may be one of {known:?}")),
