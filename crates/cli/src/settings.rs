@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use pyro::limits::{POOL_VMS_DEFAULT, POOL_VMS_MAX};
-use pyro::{AcceleratorChoice, Code, Config, Directories, Failure, GitRules};
+use pyro::{AcceleratorChoice, Code, Config, Directories, Failure, GitRules, TransportChoice};
 
 /// Used where `PATH` is not set at all, as in a bare service.
 const SEARCH_PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -20,6 +20,7 @@ pub(crate) fn from_environment(accelerator: Option<AcceleratorChoice>) -> Result
     Ok(Config {
         directories: directories(lookup)?,
         accelerator,
+        transport: transport_of(lookup("PYRO_TRANSPORT"))?,
         vmm: lookup("PYRO_QEMU").map(PathBuf::from),
         search_path: lookup("PATH").unwrap_or_else(|| SEARCH_PATH_DEFAULT.into()),
         program: own_program()?,
@@ -47,6 +48,14 @@ fn accelerator_of(value: Option<OsString>) -> Result<AcceleratorChoice, Failure>
     value.to_str().and_then(AcceleratorChoice::parse).ok_or_else(|| {
         Failure::new(Code::InvalidArgument, format!("PYRO_ACCELERATOR is {value:?}"))
             .fix("set it to auto, kvm or tcg")
+    })
+}
+
+fn transport_of(value: Option<OsString>) -> Result<TransportChoice, Failure> {
+    let Some(value) = value else { return Ok(TransportChoice::Auto) };
+    value.to_str().and_then(TransportChoice::parse).ok_or_else(|| {
+        Failure::new(Code::InvalidArgument, format!("PYRO_TRANSPORT is {value:?}"))
+            .fix("set it to auto, vsock or serial")
     })
 }
 

@@ -26,6 +26,11 @@ pub const PORT_CONTROL: &str = "pyro.control";
 /// Name of the virtio-serial port of [`crate::Lane::Bulk`].
 pub const PORT_BULK: &str = "pyro.bulk";
 
+/// The word of the kernel's command line that has the agent look for its host over vsock.
+pub const ARGUMENT_VSOCK: &str = "pyro.transport=vsock";
+/// The word that has it look for virtio-serial ports.
+pub const ARGUMENT_SERIAL: &str = "pyro.transport=serial";
+
 /// Opens a call to the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {

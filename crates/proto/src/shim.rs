@@ -212,6 +212,8 @@ pub struct Machine {
     pub vmm_version: String,
     /// Hardware virtualization, or emulation.
     pub accelerator: Accelerator,
+    /// How its agent is spoken to.
+    pub transport: Transport,
     /// Virtual processors.
     pub vcpu_count: u8,
     /// Memory of the guest in MiB.
@@ -237,6 +239,41 @@ impl Accelerator {
         match self {
             Accelerator::Kvm => "kvm",
             Accelerator::Tcg => "tcg",
+        }
+    }
+}
+
+/// How the guest is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transport {
+    /// Over vsock.
+    Vsock,
+    /// Over virtio-serial ports.
+    Serial,
+}
+
+impl Transport {
+    /// The word users see where they choose.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::Vsock => "vsock",
+            Transport::Serial => "serial",
+        }
+    }
+
+    /// The one that it is not.
+    pub fn other(self) -> Transport {
+        match self {
+            Transport::Vsock => Transport::Serial,
+            Transport::Serial => Transport::Vsock,
+        }
+    }
+
+    /// The word users see in results: commands run in a guest, and this is how it is reached.
+    pub fn execution_mode(self) -> &'static str {
+        match self {
+            Transport::Vsock => "guest_vsock",
+            Transport::Serial => "guest_serial",
         }
     }
 }
@@ -473,7 +510,7 @@ pub enum Reply {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
     /// How the guest is reached.
-    pub execution_mode: ExecutionMode,
+    pub transport: Transport,
     /// What each step took, in order, in microseconds.
     pub timings: Vec<(String, u64)>,
     /// What the machine could not give of the VMM's confinement.
@@ -501,22 +538,6 @@ pub struct Captured {
     pub memory_us: u64,
 }
 
-/// How the guest is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ExecutionMode {
-    /// Over virtio-serial ports.
-    GuestSerial,
-}
-
-impl ExecutionMode {
-    /// The word users see.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ExecutionMode::GuestSerial => "guest_serial",
-        }
-    }
-}
-
 /// A VM at this moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -535,7 +556,7 @@ pub struct Status {
     /// How guest code runs.
     pub accelerator: Accelerator,
     /// How the guest is reached.
-    pub execution_mode: ExecutionMode,
+    pub transport: Transport,
 }
 
 /// Why a shim could not do what it was asked for.

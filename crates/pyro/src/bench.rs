@@ -44,6 +44,8 @@ pub struct BenchReport {
     pub environment: String,
     /// How guests ran.
     pub accelerator: String,
+    /// `guest_vsock` or `guest_serial`: how the guest is reached.
+    pub execution_mode: String,
     /// QEMU's version.
     pub vmm: String,
     /// Processors of the host.
@@ -83,7 +85,7 @@ pub async fn measure(
     let qemu = pyro.qemu()?;
     let installed = pyro.installed(environment)?;
     let kit = pyro.kit(&installed)?;
-    let accelerator = pyro.proven_accelerator(&qemu, &kit).await?;
+    let way = pyro.proven_way(&qemu, &kit).await?;
     let mut collected = Collected::default();
     let (plain, mut pooled) = (pyro.with_pool(0)?, Pooled::new(pyro)?);
     let pyro = &plain;
@@ -93,7 +95,7 @@ pub async fn measure(
         on_progress(u64::from(sample), u64::from(samples), "measuring");
         if sample % SAMPLES_PER_COLD_BOOT == 0 {
             let begun = Instant::now();
-            pyro.probe(&qemu, &kit, accelerator).await?;
+            pyro.probe(&qemu, &kit, way, true).await?;
             collected.cold_boot.add(begun.elapsed());
         }
         one_vm(pyro, environment, &mut collected).await?;
@@ -113,7 +115,8 @@ pub async fn measure(
     }
     Ok(BenchReport {
         environment: environment.to_owned(),
-        accelerator: accelerator.as_str().to_owned(),
+        accelerator: way.accelerator.as_str().to_owned(),
+        execution_mode: way.transport.execution_mode().to_owned(),
         vmm: qemu.version().to_string(),
         host_cpus: std::thread::available_parallelism().map_or(1, usize::from),
         samples,
@@ -214,6 +217,7 @@ fn directories_of(pyro: &Pyro) -> Vec<(&'static str, OsString)> {
         ("PYRO_CACHE_DIR", config.directories.cache.clone().into_os_string()),
         ("PYRO_RUNTIME_DIR", config.directories.runtime.clone().into_os_string()),
         ("PYRO_ACCELERATOR", config.accelerator.as_str().into()),
+        ("PYRO_TRANSPORT", config.transport.as_str().into()),
         ("PYRO_POOL", config.pool.to_string().into()),
     ];
     variables.extend(config.vmm.iter().map(|vmm| ("PYRO_QEMU", vmm.clone().into())));

@@ -12,6 +12,8 @@ pub struct Config {
     pub directories: Directories,
     /// How guests shall run.
     pub accelerator: AcceleratorChoice,
+    /// How guests shall be reached.
+    pub transport: TransportChoice,
     /// QEMU's binary; found in `search_path` without.
     pub vmm: Option<PathBuf>,
     /// Directories to look for programs in, as `PATH` has them.
@@ -50,6 +52,39 @@ impl AcceleratorChoice {
             "auto" => Some(AcceleratorChoice::Auto),
             "kvm" => Some(AcceleratorChoice::Kvm),
             "tcg" => Some(AcceleratorChoice::Tcg),
+            _ => None,
+        }
+    }
+}
+
+/// How guests shall be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TransportChoice {
+    /// Over vsock where a guest was really reached over it, over virtio-serial elsewhere.
+    #[default]
+    Auto,
+    /// Over vsock or an error.
+    Vsock,
+    /// Over virtio-serial.
+    Serial,
+}
+
+impl TransportChoice {
+    /// The word that [`TransportChoice::parse`] reads.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TransportChoice::Auto => "auto",
+            TransportChoice::Vsock => "vsock",
+            TransportChoice::Serial => "serial",
+        }
+    }
+
+    /// Reads the value of `PYRO_TRANSPORT`.
+    pub fn parse(text: &str) -> Option<TransportChoice> {
+        match text {
+            "auto" => Some(TransportChoice::Auto),
+            "vsock" => Some(TransportChoice::Vsock),
+            "serial" => Some(TransportChoice::Serial),
             _ => None,
         }
     }

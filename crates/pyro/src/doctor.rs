@@ -4,13 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pyro_jail::Support;
-use pyro_proto::shim::Accelerator;
+use pyro_proto::shim::{Accelerator, Transport};
 use pyro_vmm::Qemu;
 use rustix::fs::{Access, access, statvfs};
 use serde::{Deserialize, Serialize};
 
-use crate::host::{KvmDevice, KvmVerdict};
-use crate::{AcceleratorChoice, Config, Failure, LaunchRequest, Pyro, Shape};
+use crate::ways::{
+    KVM_FORBIDDEN, KvmDevice, NO_NESTING, Next, OUTSIDE, Verdict, VsockHost, Way, is_inside_pyro,
+};
+use crate::{AcceleratorChoice, Config, Failure, LaunchRequest, Pyro, Shape, TransportChoice};
 
 /// Less free space than this is reported: an environment and a template need about that.
 const DISK_FREE_BYTES_MIN: u64 = 2 * 1024 * 1024 * 1024;
@@ -44,6 +46,8 @@ pub struct DoctorReport {
     pub networking: Networking,
     /// How guests run.
     pub accelerator: AcceleratorReport,
+    /// How they are reached.
+    pub transport: TransportReport,
     /// QEMU, if there is one that can be used.
     pub vmm: Option<VmmReport>,
     /// Space for environments and VMs.
@@ -91,6 +95,15 @@ pub struct Networking {
 #[derive(Clone, Debug, Serialize)]
 pub struct AcceleratorReport {
     /// `kvm`, `tcg` or `unknown`.
+    pub name: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+/// How guests are reached, and why so.
+#[derive(Clone, Debug, Serialize)]
+pub struct TransportReport {
+    /// `vsock`, `serial` or `unknown`.
     pub name: &'static str,
     /// Why.
     pub reason: String,
@@ -176,6 +189,7 @@ impl Examination {
             },
             networking: Networking { tun: usable_tun(), ip_forward: forwards_ipv4() },
             accelerator: AcceleratorReport { name: "unknown", reason: "not tried yet".to_owned() },
+            transport: TransportReport { name: "unknown", reason: "not tried yet".to_owned() },
             vmm: None,
             disk: Disk { free_bytes: free_bytes(&cache), path: cache },
             fixed: Vec::new(),
@@ -187,7 +201,9 @@ impl Examination {
     /// Leftovers were removed when the state was opened; verdicts and caches that may be out of date go now.
     fn mend(&mut self, pyro: &Pyro) -> Result<(), Failure> {
         pyro.store.forget_facts("")?;
-        self.report.fixed.push("forgot what was known of KVM and QEMU: they are tried anew".to_owned());
+        self.report
+            .fixed
+            .push("forgot what was known of KVM, vsock and QEMU: they are tried anew".to_owned());
         match pyro.prune() {
             Ok(freed) => self.report.fixed.push(format!(
                 "removed unused environments, kernels and templates: {} MiB",
@@ -248,7 +264,7 @@ impl Examination {
                 format!("run `pyro env pull {environment}`"),
             );
         }
-        self.accelerator(pyro, &qemu)?;
+        self.ways(pyro, &qemu)?;
         self.issue(
             "this release gives guests no network: guest_network=no".to_owned(),
             "run commands that need none".to_owned(),
@@ -256,55 +272,103 @@ impl Examination {
         Ok(())
     }
 
-    fn accelerator(&mut self, pyro: &Pyro, qemu: &Qemu) -> Result<(), Failure> {
-        let verdict = pyro.kvm_verdict(qemu)?;
-        if let Some(verdict) = &verdict {
+    /// How guests run and are reached, and why so.
+    fn ways(&mut self, pyro: &Pyro, qemu: &Qemu) -> Result<(), Failure> {
+        let kvm = pyro.kvm_verdict(qemu)?;
+        if let Some(verdict) = &kvm {
             self.report.kvm.usable = if verdict.usable { Check::Yes } else { Check::No };
         }
-        let (name, reason) = match pyro.accelerator(qemu) {
-            Ok(Some(Accelerator::Kvm)) => ("kvm", "a guest has run on it".to_owned()),
-            Ok(Some(Accelerator::Tcg)) => {
-                ("tcg", self.why_emulated(pyro.config.accelerator, verdict.as_ref()))
+        match pyro.next_way(qemu) {
+            Ok(Next::Known(way)) => {
+                self.accelerator(pyro, way.accelerator, kvm.as_ref());
+                let over_vsock =
+                    pyro.verdict(qemu, Way { transport: Transport::Vsock, accelerator: way.accelerator })?;
+                self.transport(pyro, way.transport, over_vsock.as_ref());
             }
-            Ok(None) => ("unknown", "KVM is tried when the first VM starts".to_owned()),
+            Ok(Next::Untried(_)) => {
+                let reason = || "tried when the first VM starts".to_owned();
+                self.report.accelerator.reason = reason();
+                self.report.transport.reason = reason();
+            }
             Err(failure) => {
+                let report = &mut self.report;
+                for reason in [&mut report.accelerator.reason, &mut report.transport.reason] {
+                    reason.clone_from(&failure.message);
+                }
                 self.fatal(&failure);
-                ("unknown", failure.message)
             }
-        };
-        self.report.accelerator = AcceleratorReport { name, reason };
-        if name == "tcg" {
-            self.issue(
-                "guests are emulated (TCG): the confinement of QEMU is the only boundary around them, and they compute several times slower than under KVM".to_owned(),
-                self.kvm_remedy(verdict.as_ref()),
-            );
         }
         Ok(())
     }
 
-    fn why_emulated(&self, choice: AcceleratorChoice, verdict: Option<&KvmVerdict>) -> String {
-        let kvm = self.report.kvm;
-        match (choice, verdict) {
-            (AcceleratorChoice::Tcg, _) => "asked for".to_owned(),
-            (_, Some(verdict)) => format!("KVM does not run a guest here: {}", verdict.reason),
-            _ if !kvm.exists => "there is no /dev/kvm".to_owned(),
-            _ => "/dev/kvm is not permitted".to_owned(),
+    fn accelerator(&mut self, pyro: &Pyro, accelerator: Accelerator, verdict: Option<&Verdict>) {
+        let reason = match accelerator {
+            // With no other way open to it, it is not tried before it is used.
+            Accelerator::Kvm if verdict.is_none() && self.report.capabilities.vm_boot != Check::Yes => {
+                "asked for".to_owned()
+            }
+            Accelerator::Kvm => {
+                self.report.kvm.usable = Check::Yes;
+                "a guest has run on it".to_owned()
+            }
+            Accelerator::Tcg => self.why_emulated(pyro.config.accelerator, verdict),
+        };
+        self.report.accelerator = AcceleratorReport { name: accelerator.as_str(), reason };
+        if accelerator == Accelerator::Tcg {
+            self.issue(
+                "guests are emulated (TCG): the confinement of QEMU is the only boundary around them, and they compute several times slower than under KVM".to_owned(),
+                self.kvm_remedy(verdict),
+            );
         }
     }
 
-    fn kvm_remedy(&self, verdict: Option<&KvmVerdict>) -> String {
+    fn why_emulated(&self, choice: AcceleratorChoice, verdict: Option<&Verdict>) -> String {
         let kvm = self.report.kvm;
-        if !kvm.exists {
+        match (choice, verdict) {
+            (AcceleratorChoice::Tcg, _) => "asked for".to_owned(),
+            _ if !kvm.exists && is_inside_pyro() => NO_NESTING.to_owned(),
+            _ if !kvm.exists => "there is no /dev/kvm".to_owned(),
+            _ if !(kvm.readable && kvm.writable) => {
+                "/dev/kvm is not readable and writable for this user".to_owned()
+            }
+            (_, Some(verdict)) => format!("KVM does not run a guest here: {}", verdict.reason),
+            _ => "KVM was not tried".to_owned(),
+        }
+    }
+
+    fn kvm_remedy(&self, verdict: Option<&Verdict>) -> String {
+        let kvm = self.report.kvm;
+        if !kvm.exists && is_inside_pyro() {
+            OUTSIDE.to_owned()
+        } else if !kvm.exists {
             "use a machine with KVM for more speed and a hardware boundary".to_owned()
         } else if !(kvm.readable && kvm.writable) {
-            "add the user to the group of /dev/kvm: `sudo usermod -aG kvm $USER`, then log in again"
-                .to_owned()
-        } else if verdict.is_some() {
+            KVM_FORBIDDEN.to_owned()
+        } else if verdict.is_some_and(|verdict| !verdict.usable) {
             "enable (nested) virtualization for this machine, then `pyro doctor --fix` tries KVM anew"
                 .to_owned()
         } else {
             "leave out --accelerator tcg".to_owned()
         }
+    }
+
+    fn transport(&mut self, pyro: &Pyro, transport: Transport, over_vsock: Option<&Verdict>) {
+        let (reason, remedy) = match (transport, pyro.config.transport) {
+            (Transport::Vsock, _) if over_vsock.is_none() => ("asked for".to_owned(), None),
+            (Transport::Vsock, _) => ("a guest was reached over it".to_owned(), None),
+            (Transport::Serial, TransportChoice::Serial) => ("asked for".to_owned(), None),
+            (Transport::Serial, _) => match (VsockHost::look(), over_vsock) {
+                (VsockHost::Ready, Some(verdict)) => (
+                    format!("no guest was reached over vsock: {}", verdict.reason),
+                    Some("`pyro doctor --fix` tries vsock anew"),
+                ),
+                (vsock, _) => (vsock.reason(), Some(vsock.remedy())),
+            },
+        };
+        if let Some(remedy) = remedy {
+            self.issue(format!("guests are reached over serial ports: {reason}"), remedy.to_owned());
+        }
+        self.report.transport = TransportReport { name: transport.as_str(), reason };
     }
 
     fn confinement(&mut self) {

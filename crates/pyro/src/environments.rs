@@ -18,6 +18,7 @@ use crate::environments::writer::{VmWriter, WriteJob, WriteNews};
 use crate::failure::chain;
 use crate::limits::COLLECT_PATIENCE;
 use crate::supervisor::Supervisor;
+use crate::ways::Next;
 use crate::{Code, Failure, Pruned, Pyro};
 
 mod failures;
@@ -231,16 +232,16 @@ impl Pyro {
     async fn write_root(&self, job: &WriteJob, cancel: &Cancel) -> Result<u64, Failure> {
         let qemu = self.qemu()?;
         let working = async {
-            if self.accelerator(&qemu)?.is_none() {
-                let _ = job.news.send(WriteNews::Note("trying whether KVM runs a guest here"));
+            if let Next::Untried(_) = self.next_way(&qemu)? {
+                let _ = job.news.send(WriteNews::Note("trying how a guest runs here"));
             }
-            let accelerator = self.proven_accelerator(&qemu, &job.kit).await?;
+            let way = self.proven_way(&qemu, &job.kit).await?;
             let purpose = Purpose::WriteRoot {
                 archive: HostPath::from(job.tar.as_path()),
                 archive_bytes: job.tar_bytes,
                 image: HostPath::from(job.image.as_path()),
             };
-            let start = self.bare_start(&qemu, &job.kit, accelerator, purpose)?;
+            let start = self.bare_start(&qemu, &job.kit, way, purpose)?;
             let (mut supervisor, started) = Supervisor::start(&self.config.program, start, |event| {
                 if let Event::Progress { done, total } = event {
                     let _ = job.news.send(WriteNews::Progress { done, total });

@@ -58,6 +58,8 @@ pub enum Code {
     VmmDied,
     /// The accelerator that was asked for cannot run a guest here.
     AcceleratorUnusable,
+    /// Guests cannot be reached over the transport that was asked for.
+    TransportUnusable,
     /// The guest did not answer in time.
     GuestSilent,
     /// The guest's kernel panicked.
@@ -158,7 +160,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Code; 63] = [
+    pub const ALL: [Code; 64] = [
         Code::InvalidArgument,
         Code::NotSupported,
         Code::EnvironmentUnknown,
@@ -174,6 +176,7 @@ impl Code {
         Code::VmmFailed,
         Code::VmmDied,
         Code::AcceleratorUnusable,
+        Code::TransportUnusable,
         Code::GuestSilent,
         Code::GuestPanicked,
         Code::GuestEnded,

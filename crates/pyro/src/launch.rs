@@ -182,9 +182,9 @@ impl Vm {
         self.guest.accelerator().as_str()
     }
 
-    /// `guest_serial`: how the guest is reached.
+    /// `guest_vsock` or `guest_serial`: how the guest is reached.
     pub fn execution_mode(&self) -> &'static str {
-        self.started.execution_mode.as_str()
+        self.started.transport.execution_mode()
     }
 
     /// What each step of the launch took, in microseconds: `plan`, the shim's own steps, and `launch`, the whole.

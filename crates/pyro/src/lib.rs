@@ -28,12 +28,13 @@ mod sizes;
 mod socket;
 mod supervisor;
 mod template;
+mod ways;
 mod workspace;
 
 use pyro_store::{Durability, Store};
 
 pub use capture::Capture;
-pub use config::{AcceleratorChoice, Config};
+pub use config::{AcceleratorChoice, Config, TransportChoice};
 pub use environments::{Catalog, CatalogEntry, Environment, PullPhase, PullProgress};
 pub use execution::{Execution, Finished, Output};
 pub use failure::{Code, Failure};

@@ -3,17 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use pyro_image::{GuestKit, InstalledEnvironment};
-use pyro_proto::shim::{Accelerator, HostPath, Machine, Purpose, Readiness};
+use pyro_proto::shim::{Accelerator, HostPath, Machine, Purpose, Readiness, Transport};
 use pyro_store::{FileLock, LockMode};
 use pyro_vmm::{BLANK_RECIPE, KeyInputs, Qemu, TemplateKey};
 
 use crate::environments::image_failure;
 use crate::failure::{chain, unusable};
-use crate::host::KvmVerdict;
 use crate::identity::new_id;
 use crate::limits::RELEASE;
 use crate::supervisor::Supervisor;
-use crate::{AcceleratorChoice, Code, Failure, Pyro, Shape};
+use crate::ways::Way;
+use crate::{Code, Failure, Pyro, Shape};
 
 mod blank;
 pub(crate) mod parent;
@@ -68,12 +68,11 @@ impl Pyro {
     /// The same for a root image that need not be an environment's any more.
     pub(crate) async fn guest_on(&self, root: Root, kit: GuestKit, shape: Shape) -> Result<Guest, Failure> {
         let qemu = self.qemu()?;
-        let accelerator = self.proven_accelerator(&qemu, &kit).await?;
+        let way = self.proven_way(&qemu, &kit).await?;
         let blank = self.blank_disk()?;
         let vmm = format!("qemu {}", qemu.version());
-        let vmm_shape =
-            pyro_vmm::Shape::new(vmm_accelerator(accelerator), shape.vcpu_count.into(), shape.memory_mib)
-                .map_err(|error| Failure::new(Code::InvalidArgument, chain(&error)))?;
+        let machine = machine(&qemu, &kit, way, shape);
+        let vmm_shape = vmm_shape(&machine)?;
         let kit_digest = kit.digest.to_string();
         let family = self.config.directories.templates().join(place::family(&kit, &root.digest, &vmm));
         let template = |kind: Kind, readiness: &str| {
@@ -85,13 +84,13 @@ impl Pyro {
                 ("readiness", readiness),
             ];
             let key = TemplateKey::new(&KeyInputs { shape: vmm_shape, vmm: &vmm, parts: &parts });
-            Parent { kind, directory: family.join(key.as_str()), key }
+            Parent { kind, directory: family.join(key.as_str()), key, transport: way.transport }
         };
         Ok(Guest {
             bare: template(Kind::Template(Readiness::Bare), "bare"),
             ready: template(Kind::Template(Readiness::Ready), "ready"),
             environment: root.environment,
-            machine: machine(&qemu, &kit, accelerator, shape),
+            machine,
             base: root.image,
             base_digest: root.digest,
             blank,
@@ -147,58 +146,15 @@ impl Pyro {
         }
     }
 
-    /// The accelerator, after KVM was tried where it has to be.
-    pub(crate) async fn proven_accelerator(
-        &self,
-        qemu: &Qemu,
-        kit: &GuestKit,
-    ) -> Result<Accelerator, Failure> {
-        if let Some(accelerator) = self.accelerator(qemu)? {
-            return Ok(accelerator);
-        }
-        let verdict = self.try_kvm(qemu, kit).await?;
-        self.set_kvm_verdict(qemu, &verdict)?;
-        Ok(if verdict.usable { Accelerator::Kvm } else { Accelerator::Tcg })
-    }
-
-    /// Runs a guest under KVM until its agent answers, in bounded time: a device node proves nothing.
-    async fn try_kvm(&self, qemu: &Qemu, kit: &GuestKit) -> Result<KvmVerdict, Failure> {
-        match self.probe(qemu, kit, Accelerator::Kvm).await {
-            Ok(timings) => {
-                let total: u64 = timings.iter().map(|(_, us)| us).sum();
-                Ok(KvmVerdict { usable: true, reason: format!("a guest ran in {} ms", total / 1000) })
-            }
-            Err(failure) if is_verdict(failure.code) => {
-                Ok(KvmVerdict { usable: false, reason: failure.message })
-            }
-            // A full disk, say, is no verdict on KVM: it is told, and not remembered.
-            Err(failure) => Err(failure),
-        }
-    }
-
-    /// Boots a guest without disks until its agent answers; gives what each step took.
-    pub(crate) async fn probe(
-        &self,
-        qemu: &Qemu,
-        kit: &GuestKit,
-        accelerator: Accelerator,
-    ) -> Result<Vec<(String, u64)>, Failure> {
-        let proven = self.config.accelerator != AcceleratorChoice::Auto || accelerator == Accelerator::Tcg;
-        let start = self.bare_start(qemu, kit, accelerator, Purpose::Probe { proven })?;
-        let (mut supervisor, started) = Supervisor::start(&self.config.program, start, |_| {}).await?;
-        supervisor.ended().await;
-        Ok(started.timings)
-    }
-
     /// A start without environment and template: for probes and builders.
     pub(crate) fn bare_start(
         &self,
         qemu: &Qemu,
         kit: &GuestKit,
-        accelerator: Accelerator,
+        way: Way,
         purpose: Purpose,
     ) -> Result<pyro_proto::shim::Start, Failure> {
-        Ok(self.start(&new_id()?, "", machine(qemu, kit, accelerator, BARE_SHAPE), purpose))
+        Ok(self.start(&new_id()?, "", machine(qemu, kit, way, BARE_SHAPE), purpose))
     }
 
     /// Kernel and initramfs for an environment.
@@ -223,27 +179,15 @@ impl Pyro {
     }
 }
 
-/// Whether a failed trial says something about the accelerator.
-fn is_verdict(code: Code) -> bool {
-    matches!(
-        code,
-        Code::VmmFailed
-            | Code::VmmDied
-            | Code::GuestSilent
-            | Code::GuestPanicked
-            | Code::GuestEnded
-            | Code::GuestFaulty
-    )
-}
-
 /// Probes and builders get what a Debian guest needs to unpack with room for its page cache.
 const BARE_SHAPE: Shape = Shape { vcpu_count: 1, memory_mib: 1024 };
 
-fn machine(qemu: &Qemu, kit: &GuestKit, accelerator: Accelerator, shape: Shape) -> Machine {
+fn machine(qemu: &Qemu, kit: &GuestKit, way: Way, shape: Shape) -> Machine {
     Machine {
         vmm_path: HostPath::from(qemu.path()),
         vmm_version: qemu.version().to_string(),
-        accelerator,
+        accelerator: way.accelerator,
+        transport: way.transport,
         vcpu_count: shape.vcpu_count,
         memory_mib: shape.memory_mib,
         kernel: HostPath::from(kit.kernel.as_path()),
@@ -251,9 +195,16 @@ fn machine(qemu: &Qemu, kit: &GuestKit, accelerator: Accelerator, shape: Shape) 
     }
 }
 
-fn vmm_accelerator(accelerator: Accelerator) -> pyro_vmm::Accelerator {
-    match accelerator {
+/// The machine's shape as the VMM knows it.
+fn vmm_shape(machine: &Machine) -> Result<pyro_vmm::Shape, Failure> {
+    let accelerator = match machine.accelerator {
         Accelerator::Kvm => pyro_vmm::Accelerator::Kvm,
         Accelerator::Tcg => pyro_vmm::Accelerator::Tcg,
-    }
+    };
+    let transport = match machine.transport {
+        Transport::Vsock => pyro_vmm::Transport::Vsock,
+        Transport::Serial => pyro_vmm::Transport::Serial,
+    };
+    pyro_vmm::Shape::new(accelerator, transport, machine.vcpu_count.into(), machine.memory_mib)
+        .map_err(|error| Failure::new(Code::InvalidArgument, chain(&error)))
 }

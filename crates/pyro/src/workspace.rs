@@ -3,7 +3,7 @@
 //! A workspace is a record, a disk and a history; a VM runs on it while it is used, driven by its shim. Here it
 //! is found, started, talked to, and given up. Nothing here touches its disk.
 
-use pyro_proto::shim::{Accelerator, ExecutionMode};
+use pyro_proto::shim::{Accelerator, Transport};
 use pyro_store::{WorkspaceName, WorkspaceRecord};
 
 use crate::connection::Connection;
@@ -63,7 +63,7 @@ pub struct Workspace {
     record: WorkspaceRecord,
     connection: Connection,
     accelerator: Accelerator,
-    execution_mode: ExecutionMode,
+    transport: Transport,
     /// Services that come back with it may not be ready yet.
     services_pending: bool,
     /// What each step of a start took, in microseconds; empty when it ran already.
@@ -86,9 +86,9 @@ impl Workspace {
         self.accelerator.as_str()
     }
 
-    /// `guest_serial`: how the guest is reached.
+    /// `guest_vsock` or `guest_serial`: how the guest is reached.
     pub fn execution_mode(&self) -> &'static str {
-        self.execution_mode.as_str()
+        self.transport.execution_mode()
     }
 
     /// What each step of a start took, in microseconds; empty when the workspace ran already.

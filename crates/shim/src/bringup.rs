@@ -15,8 +15,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use pyro_proto::agent::{self, DISK_ARCHIVE, DISK_IMAGE, Prepare};
-use pyro_proto::shim::{Event, Failure, FailureCode, HostPath, Phase, Purpose, Readiness, Start};
+use pyro_proto::agent::{self, ARGUMENT_SERIAL, ARGUMENT_VSOCK, DISK_ARCHIVE, DISK_IMAGE, Prepare};
+use pyro_proto::shim::{Event, Failure, FailureCode, HostPath, Phase, Purpose, Readiness, Start, Transport};
 use pyro_store::{LayerId, VmPlace};
 use pyro_vmm::{Disk, Draft, Image, Machine, Shape, Template, TemplateError, TemplateKey, Vm, Vmm, VmmError};
 
@@ -29,6 +29,7 @@ use crate::limits::{
     BOOT_ATTEMPTS_MAX, BOOT_SECONDS_MAX, FORK_ANSWER_SECONDS_MAX, PREPARE_SECONDS_MAX, PROBE_SECONDS_MAX,
     WRITE_ROOT_SECONDS_MAX,
 };
+use crate::link::{AgentLink, LinkError};
 use crate::timeline::Timeline;
 use crate::workspace::Opened;
 
@@ -260,22 +261,30 @@ impl<M: Vmm> Bringup<'_, M> {
         takes_over: Option<u32>,
     ) -> Result<Guest<M::Vm>, Failure> {
         (self.on_vmm)(vm.pid());
-        let channels = vm
+        let approach = vm
             .take_channels()
             .ok_or_else(|| failure(FailureCode::System, "the VM has no channels to its guest"))?;
-        let mut guest = Guest::new(vm, channels);
         let nonce = u64::from_le_bytes(identity::random()?);
-        let (vm, link) = (&mut guest.vm, &mut guest.link);
-        watched(vm, "answer", patience, link.hello(nonce, takes_over)).await?;
+        let greeting = async {
+            let channels = approach.arrive().await.map_err(LinkError::Awaited)?;
+            let mut link = AgentLink::new(channels);
+            link.hello(nonce, takes_over).await?;
+            Ok(link)
+        };
+        let link = watched(&mut vm, "answer", patience, greeting).await?;
         self.timeline.step("hello");
-        Ok(guest)
+        Ok(Guest { vm, link })
     }
 
     fn machine(&self, disks: Vec<Disk>) -> Result<Machine, Failure> {
         let asked = &self.start.machine;
         let shape = shape_of(asked)?;
         let (kernel, initrd) = (asked.kernel.to_path(), asked.initrd.to_path());
-        Ok(Machine { shape, kernel, initrd, kernel_arguments: Vec::new(), disks })
+        let argument = match asked.transport {
+            Transport::Vsock => ARGUMENT_VSOCK,
+            Transport::Serial => ARGUMENT_SERIAL,
+        };
+        Ok(Machine { shape, kernel, initrd, kernel_arguments: vec![argument.to_owned()], disks })
     }
 }
 
@@ -310,7 +319,11 @@ pub(crate) fn shape_of(machine: &pyro_proto::shim::Machine) -> Result<Shape, Fai
         pyro_proto::shim::Accelerator::Kvm => pyro_vmm::Accelerator::Kvm,
         pyro_proto::shim::Accelerator::Tcg => pyro_vmm::Accelerator::Tcg,
     };
-    Shape::new(accelerator, u32::from(machine.vcpu_count), machine.memory_mib)
+    let transport = match machine.transport {
+        Transport::Vsock => pyro_vmm::Transport::Vsock,
+        Transport::Serial => pyro_vmm::Transport::Serial,
+    };
+    Shape::new(accelerator, transport, u32::from(machine.vcpu_count), machine.memory_mib)
         .map_err(|error| system("the machine cannot be built", &error))
 }
 

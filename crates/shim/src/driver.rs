@@ -25,7 +25,7 @@ mod transfers;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use pyro_proto::shim::{Accelerator, ExecutionMode, Failure, FailureCode, Reply, Status};
+use pyro_proto::shim::{Accelerator, Failure, FailureCode, Reply, Status, Transport};
 use pyro_proto::{Channel, Frame, Kind, StreamId, agent, encode};
 use pyro_store::VmId;
 use pyro_vmm::Vm;
@@ -63,6 +63,7 @@ use transfers::Waiting;
 pub(crate) struct Driver<V> {
     pub(crate) vm_id: VmId,
     pub(crate) accelerator: Accelerator,
+    pub(crate) transport: Transport,
     pub(crate) vm: V,
     pub(crate) link: AgentLink,
     /// Whose leaving ends the VM, if anybody's.
@@ -384,7 +385,7 @@ impl<V: Vm> Driver<V> {
         Status {
             vm_id: self.vm_id.to_string(),
             accelerator: self.accelerator,
-            execution_mode: ExecutionMode::GuestSerial,
+            transport: self.transport,
             vmm_pid: self.vm.pid(),
             calls_open: u32::try_from(self.calls.len() + self.transfers.waiting().count())
                 .unwrap_or(u32::MAX),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pyro_proto::agent::{self, Exec, Outcome, Prepare};
 use pyro_proto::shim::Failure;
-use pyro_vmm::{GuestChannels, Vm};
+use pyro_vmm::Vm;
 use tokio::time::Instant;
 
 use crate::failure::{agent_failed, failure, guest_silent, link_failed, vm_ended};
@@ -23,11 +23,6 @@ pub(crate) struct Guest<V> {
 }
 
 impl<V: Vm> Guest<V> {
-    /// Takes over the channels of a VM.
-    pub(crate) fn new(vm: V, channels: GuestChannels) -> Guest<V> {
-        Guest { vm, link: AgentLink::new(channels.control, channels.bulk) }
-    }
-
     /// Asks the agent for something, within bounds.
     pub(crate) async fn ask(
         &mut self,

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use pyro_jail::{RunAs, Support};
-use pyro_proto::shim::{Event, ExecutionMode, Failure, FailureCode, Purpose, Reply, Request, Start, Started};
+use pyro_proto::shim::{Event, Failure, FailureCode, Purpose, Reply, Request, Start, Started};
 use pyro_proto::{Kind, StreamId, decode};
 use pyro_vmm::{Confinement, Qemu, QemuVmm, Vm, Vmm};
 use tokio::net::{UnixListener, UnixStream};
@@ -62,7 +62,7 @@ struct Told<'a> {
 impl Order {
     fn started(&self, timeline: Timeline, entries: u64) -> Started {
         Started {
-            execution_mode: ExecutionMode::GuestSerial,
+            transport: self.start.machine.transport,
             timings: timeline.into_steps(),
             unconfined: self.unconfined.clone(),
             entries,
@@ -279,6 +279,7 @@ async fn drive<V: Vm>(
     let driver = Driver {
         vm_id: held.vm_id.clone(),
         accelerator: start.machine.accelerator,
+        transport: start.machine.transport,
         vm: guest.vm,
         link: guest.link,
         // Once a workspace exists, its starter is a client like any other.

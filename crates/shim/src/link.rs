@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use pyro_channel::{FrameReader, Outbox, OutboxError, ReadError, outbox};
 use pyro_proto::hello::{Hello, HelloError};
 use pyro_proto::{Frame, Kind, Lane, PayloadError, StreamId, agent, decode, encode};
+use pyro_vmm::GuestChannels;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 
@@ -33,6 +34,9 @@ pub(crate) enum LinkError {
     /// Its end of a lane was closed: the VMM is going.
     #[error("the guest's channel was closed")]
     Closed,
+    /// The guest has not come to where it was awaited.
+    #[error("the guest could not be awaited")]
+    Awaited(#[source] std::io::Error),
     /// Bytes that are no frames.
     #[error("the guest's channel failed")]
     Read(#[from] ReadError),
@@ -71,9 +75,9 @@ impl LinkError {
 
 impl AgentLink {
     /// Takes over the two lanes.
-    pub(crate) fn new(control: UnixStream, bulk: UnixStream) -> AgentLink {
-        let (control, control_out) = split(control);
-        let (bulk, bulk_out) = split(bulk);
+    pub(crate) fn new(channels: GuestChannels) -> AgentLink {
+        let (control, control_out) = split(channels.control);
+        let (bulk, bulk_out) = split(channels.bulk);
         AgentLink {
             control,
             bulk,

@@ -27,7 +27,7 @@ use crate::limits::CONSOLE_TAIL_BYTES;
 use crate::machine::{Flush, Image, Machine, Serial};
 use crate::qmp::QmpError;
 use crate::template::{Draft, Template, TemplateKey};
-use crate::vm::{BaseCopy, Captured, GuestChannels, Status, Timings, Vm, Vmm};
+use crate::vm::{Approach, BaseCopy, Captured, GuestChannels, Status, Timings, Vm, Vmm, Way};
 
 /// A process id no kernel gives out (`PID_MAX_LIMIT` is 4,194,304).
 const NO_PROCESS: u32 = i32::MAX as u32;
@@ -198,8 +198,8 @@ impl FakeVm {
 }
 
 impl Vm for FakeVm {
-    fn take_channels(&mut self) -> Option<GuestChannels> {
-        self.channels.take()
+    fn take_channels(&mut self) -> Option<Approach> {
+        self.channels.take().map(|channels| Approach(Way::Open(channels)))
     }
 
     fn pid(&self) -> u32 {

@@ -49,11 +49,11 @@ pub(crate) fn kernel_line(machine: &Machine, tsc_khz: Option<u64>) -> Result<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Shape;
+    use crate::machine::{Shape, Transport};
 
     fn machine(accelerator: Accelerator, argument: &str) -> Machine {
         Machine {
-            shape: Shape::new(accelerator, 1, 128).unwrap(),
+            shape: Shape::new(accelerator, Transport::Serial, 1, 128).unwrap(),
             kernel: "kernel".into(),
             initrd: "initrd".into(),
             kernel_arguments: vec![argument.to_owned()],

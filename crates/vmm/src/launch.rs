@@ -14,17 +14,18 @@ use pyro_jail::{Access, Answer, Grant, Jail, Support};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
-use crate::arguments::{DiskFds, Ram, Start, WiredDisk, Wiring, arguments, fd_path};
+use crate::arguments::{DiskFds, Ram, Start, WiredChannels, WiredDisk, Wiring, arguments, fd_path};
 use crate::confinement::{Confinement, spec};
 use crate::error::VmmError;
 use crate::kernel_line::kernel_line;
 use crate::live_disk::LiveDisk;
-use crate::machine::{Accelerator, Disk, Image, Machine};
+use crate::machine::{Accelerator, Disk, Image, Machine, Transport};
 use crate::memory_file::{kernel_stub, memory_copy};
 use crate::qemu::Qemu;
+use crate::rendezvous::Rendezvous;
 use crate::template::{Draft, DraftId, Template};
 use crate::tsc;
-use crate::vm::GuestChannels;
+use crate::vm::{Approach, GuestChannels, Way};
 
 /// Opened for writing to try the kernel's file locks.
 const NULL_DEVICE: &str = "/dev/null";
@@ -45,7 +46,7 @@ pub(crate) struct Launched {
     pub(crate) child: Child,
     pub(crate) qmp: UnixStream,
     pub(crate) console: UnixStream,
-    pub(crate) channels: GuestChannels,
+    pub(crate) approach: Approach,
     /// The number under which QEMU has the file its device state comes from.
     pub(crate) state: Option<RawFd>,
     /// The draft whose file is the guest's memory.
@@ -78,8 +79,7 @@ pub(crate) fn launch(
     let disks = numbered.map(|(index, disk)| outfit.disk(index, disk)).collect::<Result<_, _>>()?;
     let (qmp, qmp_fd) = outfit.channel()?;
     let (console, console_fd) = outfit.channel()?;
-    let (control, control_fd) = outfit.channel()?;
-    let (bulk, bulk_fd) = outfit.channel()?;
+    let (approach, channels) = outfit.channels(machine.shape.transport())?;
     let wiring = Wiring {
         shape: machine.shape,
         ram,
@@ -88,8 +88,7 @@ pub(crate) fn launch(
         disks,
         qmp: qmp_fd,
         console: console_fd,
-        control: control_fd,
-        bulk: bulk_fd,
+        channels,
     };
     let spec = spec(qemu, machine.shape, confinement, outfit.inherit, outfit.grants, outfit.answers);
     let jail = Jail::prepare(spec, support)?;
@@ -98,8 +97,7 @@ pub(crate) fn launch(
         Source::Kernel(Some(draft)) => Some(draft.id()),
         Source::Kernel(None) | Source::Template(_) => None,
     };
-    let channels = GuestChannels { control, bulk };
-    Ok(Launched { child, qmp, console, channels, state, memory, base, disks: outfit.live, began })
+    Ok(Launched { child, qmp, console, approach, state, memory, base, disks: outfit.live, began })
 }
 
 fn spawn(path: &Path, arguments: &[String], jail: Jail) -> Result<Child, VmmError> {
@@ -237,6 +235,23 @@ impl Outfit {
             }
         };
         Ok(WiredDisk { serial: disk.serial.clone(), fds, flush: disk.flush })
+    }
+
+    fn channels(&mut self, transport: Transport) -> Result<(Approach, WiredChannels), VmmError> {
+        match transport {
+            Transport::Vsock => {
+                let (rendezvous, device) = Rendezvous::prepare()?;
+                let cid = rendezvous.cid().get();
+                let device = self.give(device);
+                Ok((Approach(Way::Awaited(rendezvous)), WiredChannels::Vsock { device, cid }))
+            }
+            Transport::Serial => {
+                let (control, control_fd) = self.channel()?;
+                let (bulk, bulk_fd) = self.channel()?;
+                let approach = Approach(Way::Open(GuestChannels { control, bulk }));
+                Ok((approach, WiredChannels::Serial { control: control_fd, bulk: bulk_fd }))
+            }
+        }
     }
 
     fn channel(&mut self) -> Result<(UnixStream, RawFd), VmmError> {

@@ -24,6 +24,7 @@ mod memory_file;
 mod qemu;
 mod qemu_vm;
 mod qmp;
+mod rendezvous;
 mod scratch;
 mod sparse;
 mod stub_kernel;
@@ -34,13 +35,14 @@ mod vm;
 pub use confinement::Confinement;
 pub use error::VmmError;
 pub use exit::{Death, Exit};
-pub use machine::{Accelerator, Disk, Flush, Image, Machine, MachineError, Serial, Shape};
+pub use machine::{Accelerator, Disk, Flush, Image, Machine, MachineError, Serial, Shape, Transport};
 pub use qemu::{QEMU_PROGRAM, QEMU_VERSION_MIN, Qemu, QemuError, QemuVersion};
 pub use qemu_vm::{QemuVm, QemuVmm};
 pub use qmp::QmpError;
+pub use rendezvous::try_vsock;
 pub use scratch::{
     BLANK_RECIPE, ScratchError, check_layer, create_blank, create_disposable_overlay, create_overlay,
     merge_layers,
 };
 pub use template::{Draft, KeyInputs, Template, TemplateDisk, TemplateError, TemplateKey, host_processor};
-pub use vm::{BaseCopy, Captured, GuestChannels, Status, Timings, Vm, Vmm};
+pub use vm::{Approach, BaseCopy, Captured, GuestChannels, Status, Timings, Vm, Vmm};

@@ -9,6 +9,9 @@ pub const VCPU_COUNT: RangeInclusive<u8> = 1..=32;
 /// Memory of one machine, in MiB. The kernel and its initramfs need about 100.
 pub const MEMORY_MIB: RangeInclusive<u32> = 128..=262_144;
 
+/// Context ids that are tried before there is taken to be none: of two thousand million, one is as good as never taken.
+pub(crate) const CID_TRIES_MAX: u32 = 16;
+
 /// Disks of one machine.
 pub const DISKS_MAX: usize = 8;
 

@@ -27,6 +27,25 @@ impl fmt::Display for Accelerator {
     }
 }
 
+/// How the guest is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Two connections of AF_VSOCK, through `/dev/vhost-vsock`.
+    Vsock,
+    /// Two virtio-serial ports.
+    Serial,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Transport::Vsock => "vsock",
+            Transport::Serial => "serial",
+        })
+    }
+}
+
 /// A description of a machine that cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -69,10 +88,11 @@ pub enum MachineError {
     },
 }
 
-/// Processor and memory of a machine.
+/// Processor, memory and channel of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Shape {
     accelerator: Accelerator,
+    transport: Transport,
     vcpu_count: u8,
     memory_mib: u32,
 }
@@ -82,18 +102,28 @@ impl Shape {
     ///
     /// # Errors
     /// When a value is outside.
-    pub fn new(accelerator: Accelerator, vcpu_count: u32, memory_mib: u32) -> Result<Self, MachineError> {
+    pub fn new(
+        accelerator: Accelerator,
+        transport: Transport,
+        vcpu_count: u32,
+        memory_mib: u32,
+    ) -> Result<Self, MachineError> {
         let vcpus = u8::try_from(vcpu_count).ok().filter(|count| VCPU_COUNT.contains(count));
         let vcpu_count = vcpus.ok_or(MachineError::VcpuCount { asked: vcpu_count })?;
         if !MEMORY_MIB.contains(&memory_mib) {
             return Err(MachineError::Memory { asked: memory_mib });
         }
-        Ok(Self { accelerator, vcpu_count, memory_mib })
+        Ok(Self { accelerator, transport, vcpu_count, memory_mib })
     }
 
     /// How guest code is executed.
     pub fn accelerator(self) -> Accelerator {
         self.accelerator
+    }
+
+    /// How the guest is reached.
+    pub fn transport(self) -> Transport {
+        self.transport
     }
 
     /// Virtual CPUs.
@@ -191,7 +221,7 @@ pub struct Disk {
 /// the user id QEMU runs under; disks need not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
-    /// Processor and memory.
+    /// Processor, memory and channel.
     pub shape: Shape,
     /// The kernel.
     pub kernel: PathBuf,
@@ -232,7 +262,7 @@ mod tests {
     #[test]
     fn shapes_outside_the_limits_do_not_exist() {
         // Promise: an absurd vCPU or memory value is refused with the value in the message.
-        let shape = |vcpus, mib| Shape::new(Accelerator::Tcg, vcpus, mib);
+        let shape = |vcpus, mib| Shape::new(Accelerator::Tcg, Transport::Serial, vcpus, mib);
         assert!(shape(1, 128).is_ok());
         assert_eq!(shape(0, 1024), Err(MachineError::VcpuCount { asked: 0 }));
         assert_eq!(shape(257, 1024), Err(MachineError::VcpuCount { asked: 257 }));

@@ -27,7 +27,7 @@ use crate::machine::{Flush, Machine, Serial};
 use crate::qemu::Qemu;
 use crate::qmp::{Client, QmpError};
 use crate::template::{Draft, DraftId, Template, TemplateKey};
-use crate::vm::{BaseCopy, Captured, GuestChannels, Status, Timings, Vm, Vmm};
+use crate::vm::{Approach, BaseCopy, Captured, Status, Timings, Vm, Vmm};
 use sets::Sets;
 use start::Started;
 
@@ -80,7 +80,7 @@ pub struct QemuVm {
     child: Child,
     pid: u32,
     qmp: Client,
-    channels: Option<GuestChannels>,
+    approach: Option<Approach>,
     state: Option<RawFd>,
     memory: Option<DraftId>,
     base: Option<File>,
@@ -139,8 +139,8 @@ impl QemuVm {
 }
 
 impl Vm for QemuVm {
-    fn take_channels(&mut self) -> Option<GuestChannels> {
-        self.channels.take()
+    fn take_channels(&mut self) -> Option<Approach> {
+        self.approach.take()
     }
 
     fn pid(&self) -> u32 {

@@ -22,6 +22,7 @@ use tokio::net::UnixStream;
 use crate::error::VmmError;
 use crate::exit::Exit;
 use crate::machine::{Flush, Machine, Serial};
+use crate::rendezvous::Rendezvous;
 use crate::sparse::copy_sparse;
 use crate::template::{Draft, Template, TemplateKey};
 
@@ -50,8 +51,8 @@ pub trait Vmm {
 
 /// A running virtual machine.
 pub trait Vm: Sized {
-    /// Hands out the channels to the guest, once.
-    fn take_channels(&mut self) -> Option<GuestChannels>;
+    /// Hands out the way to the guest, once.
+    fn take_channels(&mut self) -> Option<Approach>;
 
     /// The VMM's process id.
     fn pid(&self) -> u32;
@@ -122,7 +123,33 @@ pub trait Vm: Sized {
     async fn kill(&mut self) -> Exit;
 }
 
-/// The two byte streams to the guest: virtio-serial ports `pyro.control` and `pyro.bulk`.
+/// The way to a guest that has just been started.
+#[derive(Debug)]
+pub struct Approach(pub(crate) Way);
+
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// The streams are there, whether the guest is or not.
+    Open(GuestChannels),
+    /// The guest has to come.
+    Awaited(Rendezvous),
+}
+
+impl Approach {
+    /// Waits until the streams are there: at once over virtio-serial, when the guest has connected over vsock. Set a
+    /// deadline, and watch the VM meanwhile.
+    ///
+    /// # Errors
+    /// When the sockets fail.
+    pub async fn arrive(self) -> io::Result<GuestChannels> {
+        match self.0 {
+            Way::Open(channels) => Ok(channels),
+            Way::Awaited(rendezvous) => rendezvous.meet().await,
+        }
+    }
+}
+
+/// The two byte streams to the guest: virtio-serial ports `pyro.control` and `pyro.bulk`, or connections of vsock.
 #[derive(Debug)]
 pub struct GuestChannels {
     /// Small messages.

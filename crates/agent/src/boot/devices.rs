@@ -3,19 +3,39 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use pyro_proto::agent::{PORT_BULK, PORT_CONTROL};
+use pyro_proto::Lane;
+use pyro_proto::agent::{ARGUMENT_VSOCK, PORT_BULK, PORT_CONTROL};
+use pyro_vsock::own_cid;
 
 use super::BootError;
 use crate::limits::{DEVICES_RECHECK_MS, DEVICES_SECONDS_MAX};
-use crate::port::Port;
+use crate::port::{Port, SerialPort, VsockPort};
 
 const PORTS: &str = "/sys/class/virtio-ports";
 const DISKS: &str = "/sys/block";
 
-/// Waits for the control and the bulk port and opens them.
+/// Waits for the way to the host that the machine was given: gives the control and the bulk port.
 pub(crate) fn ports() -> Result<(Port, Port), BootError> {
     let deadline = Instant::now() + DEVICES_SECONDS_MAX;
-    Ok((port(PORT_CONTROL, deadline)?, port(PORT_BULK, deadline)?))
+    let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    if line.split_whitespace().any(|word| word == ARGUMENT_VSOCK) {
+        vsock(deadline)?;
+        let port = |lane| Port::Vsock(VsockPort::new(lane));
+        return Ok((port(Lane::Control), port(Lane::Bulk)));
+    }
+    let port = |name| port(name, deadline).map(Port::Serial);
+    Ok((port(PORT_CONTROL)?, port(PORT_BULK)?))
+}
+
+/// Waits until the machine has a context id.
+fn vsock(deadline: Instant) -> Result<(), BootError> {
+    loop {
+        match own_cid() {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() >= deadline => return Err(BootError::Vsock(error)),
+            Err(_) => std::thread::sleep(DEVICES_RECHECK_MS),
+        }
+    }
 }
 
 /// The block device with this serial, if it is there; the kernel finds all disks before any port is open.
@@ -23,10 +43,10 @@ pub(crate) fn find_disk(serial: &str) -> Option<PathBuf> {
     named(Path::new(DISKS), "serial", serial).map(|name| Path::new("/dev").join(name))
 }
 
-fn port(name: &'static str, deadline: Instant) -> Result<Port, BootError> {
+fn port(name: &'static str, deadline: Instant) -> Result<SerialPort, BootError> {
     loop {
         let found =
-            named(Path::new(PORTS), "name", name).map(|port| Port::open(&Path::new("/dev").join(port)));
+            named(Path::new(PORTS), "name", name).map(|port| SerialPort::open(&Path::new("/dev").join(port)));
         match found {
             Some(Ok(port)) => return Ok(port),
             Some(Err(errno)) if Instant::now() >= deadline => return Err(BootError::Port { name, errno }),

@@ -32,6 +32,9 @@ pub(crate) enum BootError {
     /// A port is there and cannot be opened.
     #[error("the port named {name} cannot be opened: {errno}")]
     Port { name: &'static str, errno: Errno },
+    /// The machine has no vsock device that works.
+    #[error("there is no vsock device: {0}")]
+    Vsock(std::io::Error),
     /// The control groups of commands could not be made.
     #[error("control groups cannot be made: {0}")]
     Cgroups(Errno),

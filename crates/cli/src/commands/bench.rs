@@ -30,8 +30,9 @@ pub(crate) async fn run(pyro: &Pyro, arguments: &Bench) -> Result<Status, Failur
 
 fn table(report: &BenchReport) -> String {
     let mut text = format!(
-        "environment={} accelerator={} vmm={} cpus={} samples={}\n{:<48} {:>9} {:>9} {:>9} {:>6}\n",
+        "environment={} execution_mode={} accelerator={} vmm={} cpus={} samples={}\n{:<48} {:>9} {:>9} {:>9} {:>6}\n",
         report.environment,
+        report.execution_mode,
         report.accelerator,
         report.vmm,
         report.host_cpus,

@@ -42,6 +42,7 @@ fn text(report: &DoctorReport) -> String {
             yes_no(report.networking.ip_forward)
         ),
         format!("Accelerator: {} ({})", report.accelerator.name, report.accelerator.reason),
+        format!("Transport: {} ({})", report.transport.name, report.transport.reason),
         match &report.vmm {
             Some(vmm) => format!("VMM: qemu {} ({})", vmm.version, vmm.path.display()),
             None => "VMM: none".to_owned(),

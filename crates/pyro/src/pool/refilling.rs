@@ -58,6 +58,7 @@ impl Drop for Refilling<'_> {
             .env("PYRO_CACHE_DIR", &config.directories.cache)
             .env("PYRO_RUNTIME_DIR", &config.directories.runtime)
             .env("PYRO_ACCELERATOR", config.accelerator.as_str())
+            .env("PYRO_TRANSPORT", config.transport.as_str())
             .env("PYRO_POOL", config.pool.to_string())
             .env("PATH", &config.search_path)
             .current_dir("/")

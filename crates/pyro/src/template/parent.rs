@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use pyro_proto::limits::PROTOCOL_VERSION;
-use pyro_proto::shim::{Machine, Readiness};
+use pyro_proto::shim::{Machine, Readiness, Transport};
 use pyro_store::{Directories, LayerId};
 use pyro_vmm::{Template, TemplateError, TemplateKey};
 
-use super::{place, vmm_accelerator};
+use super::{place, vmm_shape};
 use crate::failure::{chain, remedies};
 use crate::{Code, Failure};
 
@@ -18,6 +18,8 @@ pub(crate) struct Parent {
     pub(crate) directory: PathBuf,
     /// What it must have been made for.
     pub(crate) key: TemplateKey,
+    /// How its guest is reached.
+    pub(crate) transport: Transport,
 }
 
 /// What a parent is.
@@ -46,19 +48,16 @@ impl Parent {
     pub(crate) fn memory(
         directories: &Directories,
         machine: &Machine,
+        transport: Transport,
         layer: &LayerId,
     ) -> Result<Parent, Failure> {
-        let shape = pyro_vmm::Shape::new(
-            vmm_accelerator(machine.accelerator),
-            u32::from(machine.vcpu_count),
-            machine.memory_mib,
-        )
-        .map_err(|error| Failure::new(Code::InvalidArgument, chain(&error)))?;
+        let shape = vmm_shape(&Machine { transport, ..machine.clone() })?;
         let vmm = format!("qemu {}", machine.vmm_version);
         Ok(Parent {
             kind: Kind::Memory,
             directory: directories.memory(layer),
             key: TemplateKey::of_memory(shape, &vmm, PROTOCOL_VERSION),
+            transport,
         })
     }
 

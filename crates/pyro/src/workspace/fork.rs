@@ -176,7 +176,7 @@ impl Pyro {
             Ok(self.workspace_start(&copy.id, ttl_seconds, (guest, &origin.parent), vm_id, order))
         };
         let up = self.bring_up(guest, &origin.parent, Instant::now(), start, &mut |_| {}).await?;
-        let execution_mode = up.started.execution_mode.as_str();
+        let execution_mode = up.started.transport.execution_mode();
         drop(up.supervisor.detach());
         Ok(Forked {
             workspace_id: copy.id.as_str().to_owned(),

@@ -6,14 +6,14 @@
 use std::path::Path;
 use std::time::Instant;
 
-use pyro_proto::shim::{self, HostPath, Purpose, Start, Started, WorkspaceOrder};
+use pyro_proto::shim::{self, HostPath, Machine, Purpose, Start, Started, WorkspaceOrder};
 use pyro_store::{
     FileLock, Hold, KeptImage, LayerId, LockMode, NewWorkspace, VmId, WorkspaceId, WorkspaceRecord,
 };
 
 use super::{Workspace, called};
 use crate::connection::{Connection, unexpected};
-use crate::failure::chain;
+use crate::failure::{chain, remedies};
 use crate::launch::Notice;
 use crate::limits::{LAYERS_UNMERGED_MAX, MERGE_AT_ONCE_BYTES_MAX, STARTS_MAX};
 use crate::merge::Merging;
@@ -81,7 +81,7 @@ impl Pyro {
                 record: record.clone(),
                 connection,
                 accelerator: status.accelerator,
-                execution_mode: status.execution_mode,
+                transport: status.transport,
                 services_pending: status.services_pending,
                 timings: Vec::new(),
             })),
@@ -165,9 +165,20 @@ impl Pyro {
 
     /// The image of the memory that belongs to a layer, if it can be used.
     pub(super) fn memory(&self, guest: &Guest, layer: &LayerId) -> Result<Parent, Failure> {
-        let parent = Parent::memory(&self.config.directories, &guest.machine, layer)?;
-        parent.check()?;
-        Ok(parent)
+        let of = |transport| Parent::memory(&self.config.directories, &guest.machine, transport, layer);
+        let parent = of(guest.machine.transport)?;
+        let Err(failure) = parent.check() else { return Ok(parent) };
+        // It may be of a guest that was reached in the other way, and goes on being reached so.
+        let other = of(guest.machine.transport.other())?;
+        if other.check().is_err() {
+            return Err(failure);
+        }
+        match self.check_transport(other.transport) {
+            Ok(()) => Ok(other),
+            Err(why) => Err(Failure::new(Code::MemoryUnusable, "the memory that was kept cannot be used")
+                .because(format!("its guest is reached over {} alone, and {why}", other.transport.as_str()))
+                .fix(remedies::MEMORY_UNUSABLE)),
+        }
     }
 
     /// A hold of nothing yet: for layers that are looked up here and opened by a shim.
@@ -194,7 +205,8 @@ impl Pyro {
             order,
             memory: parent.kind == Kind::Memory,
         }));
-        let mut start = self.start(vm_id, &guest.environment, guest.machine.clone(), purpose);
+        let machine = Machine { transport: parent.transport, ..guest.machine.clone() };
+        let mut start = self.start(vm_id, &guest.environment, machine, purpose);
         start.ttl_seconds = ttl_seconds;
         start
     }
@@ -227,7 +239,7 @@ impl Workspace {
             record,
             connection,
             accelerator: guest.accelerator(),
-            execution_mode: started.execution_mode,
+            transport: started.transport,
             services_pending: true,
             timings,
         }

@@ -7,7 +7,7 @@ use pyro_channel::FrameReader;
 use pyro_proto::agent::{self, Exited, Outcome};
 use pyro_proto::hello::Hello;
 use pyro_proto::limits::WINDOW_BYTES;
-use pyro_proto::shim::{Accelerator, Exec, FailureCode, HostPath, Machine};
+use pyro_proto::shim::{Accelerator, Exec, FailureCode, HostPath, Machine, Transport};
 use pyro_proto::{Channel, Frame, StreamId, encode};
 use pyro_store::{Directories, Durability, Store, VmId};
 use pyro_vmm::fake::{FakeVmm, Fault};
@@ -124,6 +124,7 @@ impl Bench {
                 vmm_path: host(Path::new("/nonexistent")),
                 vmm_version: "7.2.0".to_owned(),
                 accelerator: Accelerator::Tcg,
+                transport: Transport::Serial,
                 vcpu_count: 1,
                 memory_mib: 128,
                 kernel: host(&path("kernel")),
@@ -163,7 +164,7 @@ impl Bench {
 }
 
 fn template(directory: &Path) -> TemplateKey {
-    let shape = Shape::new(pyro_vmm::Accelerator::Tcg, 1, 128).unwrap();
+    let shape = Shape::new(pyro_vmm::Accelerator::Tcg, pyro_vmm::Transport::Serial, 1, 128).unwrap();
     let key = TemplateKey::new(&KeyInputs { shape, vmm: "fake", parts: &[] });
     let mut draft = Draft::create(directory, 128 << 20).unwrap();
     pyro_vmm::create_overlay(&draft.disk_path(), 1 << 30).unwrap();

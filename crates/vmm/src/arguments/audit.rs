@@ -1,13 +1,23 @@
 //! What no argument list may contain, for whole classes of arguments.
 
-use super::wiring::{DiskFds, Ram, Start, WiredDisk, Wiring};
+use super::wiring::{DiskFds, Ram, Start, WiredChannels, WiredDisk, Wiring};
 use super::{SANDBOX, arguments};
-use crate::machine::{Accelerator, Flush, Shape};
+use crate::machine::{Accelerator, Flush, Shape, Transport};
 
-fn wiring(accelerator: Accelerator, ram: Ram, start: Start) -> Wiring {
+/// For what is alike on every one.
+const USUAL: (Accelerator, Transport) = (Accelerator::Tcg, Transport::Serial);
+
+fn channels(transport: Transport) -> WiredChannels {
+    match transport {
+        Transport::Vsock => WiredChannels::Vsock { device: 32, cid: 70_000 },
+        Transport::Serial => WiredChannels::Serial { control: 32, bulk: 33 },
+    }
+}
+
+fn wiring((accelerator, transport): (Accelerator, Transport), ram: Ram, start: Start) -> Wiring {
     let disk = |serial: &str, fds| WiredDisk { serial: serial.parse().unwrap(), fds, flush: Flush::Honored };
     Wiring {
-        shape: Shape::new(accelerator, 2, 1024).unwrap(),
+        shape: Shape::new(accelerator, transport, 2, 1024).unwrap(),
         ram,
         kernel: 10,
         start,
@@ -18,8 +28,7 @@ fn wiring(accelerator: Accelerator, ram: Ram, start: Start) -> Wiring {
         ],
         qmp: 30,
         console: 31,
-        control: 32,
-        bulk: 33,
+        channels: channels(transport),
     }
 }
 
@@ -27,14 +36,17 @@ fn boot() -> Start {
     Start::Boot { initrd: 11, kernel_line: "console=ttyS0 quiet".to_owned() }
 }
 
+fn every_way() -> impl Iterator<Item = (Accelerator, Transport)> {
+    [Accelerator::Kvm, Accelerator::Tcg].into_iter().flat_map(|accelerator| {
+        [Transport::Vsock, Transport::Serial].map(|transport| (accelerator, transport))
+    })
+}
+
 fn every_list() -> Vec<Vec<String>> {
     let rams = [Ram::Anonymous, Ram::Shared(12), Ram::Private(12), Ram::PrivateWritable(12)];
-    [Accelerator::Kvm, Accelerator::Tcg]
-        .into_iter()
-        .flat_map(|accelerator| rams.map(|ram| (accelerator, ram)))
-        .flat_map(|(accelerator, ram)| {
-            [boot(), Start::Incoming].map(|start| arguments(&wiring(accelerator, ram, start)))
-        })
+    every_way()
+        .flat_map(|way| rams.map(|ram| (way, ram)))
+        .flat_map(|(way, ram)| [boot(), Start::Incoming].map(|start| arguments(&wiring(way, ram, start))))
         .collect()
 }
 
@@ -98,6 +110,8 @@ fn no_list_opens_a_way_out() {
         for argument in &list {
             assert!(!options.contains(&argument.as_str()), "{argument}");
             let argument = argument.replace("mem-path=/proc/self/fd/", "mem-fd=");
+            // The one device of the host's kernel, claimed beforehand; checked below.
+            let argument = argument.replace("vhost-vsock-device,guest-cid=70000,vhostfd=32", "vsock");
             for word in words {
                 assert!(!argument.contains(word), "{argument} has {word}");
             }
@@ -134,7 +148,7 @@ fn every_list_confines_and_hides_nested_virtualization() {
 #[test]
 fn read_only_disks_are_read_only_on_every_level() {
     // Promise: a base image, a blank and a layer under another are never written.
-    let list = arguments(&wiring(Accelerator::Tcg, Ram::Anonymous, boot()));
+    let list = arguments(&wiring(USUAL, Ram::Anonymous, boot()));
     for fd in [20, 22, 24, 25] {
         let file = list.iter().find(|a| a.contains(&format!("/dev/fdset/{fd}\""))).unwrap();
         assert!(file.contains("\"read-only\":true"), "{file}");
@@ -147,7 +161,7 @@ fn read_only_disks_are_read_only_on_every_level() {
 #[test]
 fn every_layer_stands_on_the_one_below() {
     // Promise: the guest sees the newest layer first, and the blank last.
-    let list = arguments(&wiring(Accelerator::Tcg, Ram::Anonymous, boot()));
+    let list = arguments(&wiring(USUAL, Ram::Anonymous, boot()));
     let node = |name: &str| {
         let start = format!("\"node-name\":\"{name}\"");
         list.iter().find(|a| a.contains(&start)).unwrap_or_else(|| panic!("no {name}"))
@@ -162,8 +176,8 @@ fn every_layer_stands_on_the_one_below() {
 #[test]
 fn boot_and_fork_make_the_same_machine() {
     // Promise: a fork's device state fits, because only memory, kernel and start differ.
-    let strip = |ram, start| {
-        let list = arguments(&wiring(Accelerator::Tcg, ram, start));
+    let strip = |way, ram, start| {
+        let list = arguments(&wiring(way, ram, start));
         let skip = ["-object", "-kernel", "-initrd", "-append", "-incoming"];
         let mut kept = Vec::new();
         let mut words = list.into_iter().peekable();
@@ -176,5 +190,18 @@ fn boot_and_fork_make_the_same_machine() {
         }
         kept
     };
-    assert_eq!(strip(Ram::Shared(12), boot()), strip(Ram::Private(12), Start::Incoming));
+    for way in every_way() {
+        assert_eq!(strip(way, Ram::Shared(12), boot()), strip(way, Ram::Private(12), Start::Incoming));
+    }
+}
+
+#[test]
+fn a_guest_has_one_way_to_its_host() {
+    // Promise: no vhost device where the ports are, no ports where the device is, and never two of either.
+    for way in every_way() {
+        let list = arguments(&wiring(way, Ram::Anonymous, boot()));
+        let count = |word: &str| list.iter().filter(|argument| argument.contains(word)).count();
+        let expected = if way.1 == Transport::Vsock { (1, 0, 0) } else { (0, 1, 2) };
+        assert_eq!((count("vhost"), count("virtio-serial"), count("virtserialport")), expected);
+    }
 }

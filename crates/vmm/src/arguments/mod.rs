@@ -11,10 +11,10 @@ mod wiring;
 
 use std::os::fd::RawFd;
 
-pub(crate) use wiring::{DiskFds, Ram, Start, WiredDisk, Wiring};
+pub(crate) use wiring::{DiskFds, Ram, Start, WiredChannels, WiredDisk, Wiring};
 
 use crate::limits::TRANSLATION_CACHE_MIB;
-use crate::machine::{Accelerator, Shape};
+use crate::machine::{Accelerator, Shape, Transport};
 
 /// The processor under each accelerator: everything there is, except nested virtualization, which has been
 /// a way out of KVM more than once.
@@ -23,6 +23,12 @@ const CPU_KVM: &str = "host,vmx=off,svm=off";
 /// The same under emulation, without `erms` and `fsrm`: QEMU emulates `rep movsb` byte by byte, and a guest that is told they are fast
 /// copies with them. Measured on QEMU 7.2: pipes in the guest 2 to 5 times faster, starting `true` a quarter.
 const CPU_TCG: &str = "max,erms=off,fsrm=off,vmx=off,svm=off";
+
+/// The device of guests that are reached over vsock.
+const VSOCK_DEVICE: &str = "vhost-vsock-device";
+
+/// The device of guests that are reached over virtio-serial, and its ports.
+const SERIAL_DEVICE: &str = "virtio-serial-device,id=ports,max_ports=3";
 
 /// What no guest device may lead to: old system calls, more privileges, new processes, other scheduling.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
@@ -49,7 +55,16 @@ pub(crate) fn arguments(wiring: &Wiring) -> Vec<String> {
 /// The part of the list that decides what the guest sees, for a template's key: descriptors and what differs
 /// between boot and fork left out.
 pub(crate) fn guest_visible(shape: Shape) -> Vec<String> {
-    vec![machine_options(shape.accelerator()), processor(shape.accelerator()).to_owned(), smp(shape)]
+    let channels = match shape.transport() {
+        Transport::Vsock => VSOCK_DEVICE,
+        Transport::Serial => SERIAL_DEVICE,
+    };
+    vec![
+        machine_options(shape.accelerator()),
+        processor(shape.accelerator()).to_owned(),
+        smp(shape),
+        channels.to_owned(),
+    ]
 }
 
 #[derive(Default)]
@@ -115,24 +130,29 @@ impl Arguments {
     }
 
     fn channels(&mut self, wiring: &Wiring) {
-        let channels = [
-            ("qmp", wiring.qmp),
-            ("console", wiring.console),
-            ("control", wiring.control),
-            ("bulk", wiring.bulk),
-        ];
-        for (id, fd) in channels {
-            self.add("-chardev", format!("socket,id={id},fd={fd}"));
-        }
+        self.socket("qmp", wiring.qmp);
         self.add("-mon", "chardev=qmp,mode=control");
+        self.socket("console", wiring.console);
         self.add("-serial", "chardev:console");
-        self.add("-device", "virtio-serial-device,id=ports,max_ports=3");
-        for (number, name) in [(1, "control"), (2, "bulk")] {
-            self.add(
-                "-device",
-                format!("virtserialport,bus=ports.0,nr={number},chardev={name},name=pyro.{name}"),
-            );
+        match wiring.channels {
+            WiredChannels::Vsock { device, cid } => {
+                self.add("-device", format!("{VSOCK_DEVICE},guest-cid={cid},vhostfd={device}"));
+            }
+            WiredChannels::Serial { control, bulk } => {
+                self.add("-device", SERIAL_DEVICE);
+                for (number, name, fd) in [(1, "control", control), (2, "bulk", bulk)] {
+                    self.socket(name, fd);
+                    self.add(
+                        "-device",
+                        format!("virtserialport,bus=ports.0,nr={number},chardev={name},name=pyro.{name}"),
+                    );
+                }
+            }
         }
+    }
+
+    fn socket(&mut self, id: &str, fd: RawFd) {
+        self.add("-chardev", format!("socket,id={id},fd={fd}"));
     }
 }
 

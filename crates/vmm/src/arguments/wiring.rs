@@ -43,6 +43,15 @@ pub(crate) enum Start {
     Incoming,
 }
 
+/// The way to the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WiredChannels {
+    /// Through the vhost device of this number, on which the id is claimed.
+    Vsock { device: RawFd, cid: u32 },
+    /// Through a socket for each port.
+    Serial { control: RawFd, bulk: RawFd },
+}
+
 /// A machine with every file and channel replaced by an open descriptor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wiring {
@@ -53,6 +62,5 @@ pub(crate) struct Wiring {
     pub(crate) disks: Vec<WiredDisk>,
     pub(crate) qmp: RawFd,
     pub(crate) console: RawFd,
-    pub(crate) control: RawFd,
-    pub(crate) bulk: RawFd,
+    pub(crate) channels: WiredChannels,
 }

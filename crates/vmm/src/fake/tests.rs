@@ -3,12 +3,12 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::machine::{Accelerator, Disk, Shape};
+use crate::machine::{Accelerator, Disk, Shape, Transport};
 use crate::template::KeyInputs;
 
 fn machine() -> Machine {
     Machine {
-        shape: Shape::new(Accelerator::Tcg, 1, 128).unwrap(),
+        shape: Shape::new(Accelerator::Tcg, Transport::Serial, 1, 128).unwrap(),
         kernel: "kernel".into(),
         initrd: "initrd".into(),
         kernel_arguments: Vec::new(),
@@ -41,7 +41,7 @@ fn echo() -> FakeVmm {
 async fn a_guest_answers_and_ends() {
     // Promise: the fake behaves as a VM does to those who use it.
     let mut vm = echo().boot(&machine(), None).await.unwrap();
-    let mut channels = vm.take_channels().unwrap();
+    let mut channels = vm.take_channels().unwrap().arrive().await.unwrap();
     assert!(vm.take_channels().is_none());
     channels.control.write_u8(7).await.unwrap();
     assert_eq!(channels.control.read_u8().await.unwrap(), 7);
@@ -72,7 +72,7 @@ async fn every_fault_shows() {
     let mut dead = start(Fault::DeadControl).await.unwrap();
     assert!(matches!(dead.pause().await, Err(VmmError::Qmp(QmpError::Silent { .. }))));
     let mut silent = start(Fault::SilentGuest).await.unwrap();
-    let mut channels = silent.take_channels().unwrap();
+    let mut channels = silent.take_channels().unwrap().arrive().await.unwrap();
     let wait = std::time::Duration::from_millis(50);
     assert!(tokio::time::timeout(wait, channels.control.read_u8()).await.is_err());
     assert_eq!(silent.kill().await, Exit::Killed);

@@ -34,7 +34,7 @@ impl Clock {
 
 impl QemuVm {
     pub(super) fn started(launched: Launched) -> Started {
-        let Launched { mut child, qmp, console, channels, state, memory, base, disks, began } = launched;
+        let Launched { mut child, qmp, console, approach, state, memory, base, disks, began } = launched;
         let console_tail = Tail::new(CONSOLE_TAIL_BYTES);
         let stderr_tail = Tail::new(STDERR_TAIL_BYTES);
         let mut readers = vec![follow(console, console_tail.clone())];
@@ -44,7 +44,7 @@ impl QemuVm {
             pid: child.id().unwrap_or_default(),
             child,
             qmp: Client::new(qmp),
-            channels: Some(channels),
+            approach: Some(approach),
             state,
             memory,
             base,

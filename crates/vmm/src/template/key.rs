@@ -19,7 +19,7 @@ const MEMORY_FORMAT: &str = "1";
 /// What a key is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyInputs<'a> {
-    /// Processor and memory.
+    /// Processor, memory and channel.
     pub shape: Shape,
     /// The VMM and its version, such as `qemu 7.2.22`.
     pub vmm: &'a str,
@@ -75,12 +75,16 @@ impl TemplateKey {
     }
 }
 
-/// The host's processor: its model decides what a KVM guest has seen, and its clock rate what a TCG guest was
-/// told. Empty when the kernel does not say.
+/// The host's processor: its model and microcode decide what a KVM guest has seen and which of its faults were mended,
+/// and its clock rate what a TCG guest was told. Empty when the kernel does not say.
 pub fn host_processor() -> String {
-    let info = read_first_processor();
+    identity_of(&read_first_processor())
+}
+
+/// What decides, of the text of `/proc/cpuinfo`: not the clock of the moment, nor which processor it was.
+fn identity_of(info: &str) -> String {
     let first = info.split("\n\n").next().unwrap_or_default();
-    let wanted = ["vendor_id", "cpu family", "model", "model name", "stepping", "flags"];
+    let wanted = ["vendor_id", "cpu family", "model", "model name", "stepping", "microcode", "flags"];
     first
         .lines()
         .filter(|line| line.split_once(':').is_some_and(|(name, _)| wanted.contains(&name.trim())))
@@ -100,11 +104,36 @@ fn read_first_processor() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Accelerator;
+    use crate::machine::{Accelerator, Transport};
 
     fn key(accelerator: Accelerator, vcpus: u32, mib: u32, vmm: &str, parts: &[(&str, &str)]) -> TemplateKey {
-        let shape = Shape::new(accelerator, vcpus, mib).unwrap();
+        let shape = Shape::new(accelerator, Transport::Serial, vcpus, mib).unwrap();
         TemplateKey::new(&KeyInputs { shape, vmm, parts })
+    }
+
+    #[test]
+    fn a_key_is_of_one_transport() {
+        // Promise: no template or memory of a guest on virtio-serial is forked as one on vsock, or the other way.
+        let on = |transport| {
+            let shape = Shape::new(Accelerator::Kvm, transport, 1, 1024).unwrap();
+            let template = TemplateKey::new(&KeyInputs { shape, vmm: "qemu 7.2.0", parts: &[] });
+            [template, TemplateKey::of_memory(shape, "qemu 7.2.0", 1)]
+        };
+        assert!(on(Transport::Serial).iter().all(|key| !on(Transport::Vsock).contains(key)));
+    }
+
+    #[test]
+    fn a_processor_is_its_model_and_its_microcode() {
+        // Promise: a guest that has probed one processor is never forked on another, nor under newer microcode.
+        let info = |model: u32, microcode: &str, mhz: &str| {
+            identity_of(&format!(
+                "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel\t\t: {model}\nmicrocode\t: {microcode}\ncpu MHz\t\t: {mhz}\n\nprocessor\t: 1\n"
+            ))
+        };
+        let one = info(25, "0xa0011d1", "2450.000");
+        assert_eq!(one, info(25, "0xa0011d1", "3100.501"), "its clock of the moment is no part of it");
+        assert_ne!(one, info(25, "0xa0011d3", "2450.000"));
+        assert_ne!(one, info(26, "0xa0011d1", "2450.000"));
     }
 
     #[test]

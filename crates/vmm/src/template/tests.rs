@@ -5,10 +5,10 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::machine::{Accelerator, Shape};
+use crate::machine::{Accelerator, Shape, Transport};
 
 fn key() -> TemplateKey {
-    let shape = Shape::new(Accelerator::Tcg, 1, 128).unwrap();
+    let shape = Shape::new(Accelerator::Tcg, Transport::Serial, 1, 128).unwrap();
     TemplateKey::new(&KeyInputs { shape, vmm: "test", parts: &[] })
 }
 
@@ -112,7 +112,7 @@ fn a_template_of_another_machine_is_refused() {
     // Promise: a template is only used for the machine it was saved from.
     let parent = tempfile::tempdir().unwrap();
     let template = saved(parent.path());
-    let shape = Shape::new(Accelerator::Tcg, 2, 128).unwrap();
+    let shape = Shape::new(Accelerator::Tcg, Transport::Serial, 2, 128).unwrap();
     let other = TemplateKey::new(&KeyInputs { shape, vmm: "test", parts: &[] });
     assert!(Template::open(template.directory(), &other).unwrap_err().wants_rebuild());
 }

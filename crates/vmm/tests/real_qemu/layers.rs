@@ -92,7 +92,7 @@ async fn a_disk_takes_as_many_layers_as_it_may_have() {
     }
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut vm = vmm.boot(&yard.layered(&names[1..]), None).await.unwrap();
-    let mut guest = vm.take_channels().unwrap();
+    let mut guest = vm.take_channels().unwrap().arrive().await.unwrap();
     assert_eq!(answered(&mut vm, &mut guest).await, "ready");
     assert_eq!(ask(&mut vm, &mut guest, "mount").await, "0");
     assert_eq!(ask(&mut vm, &mut guest, "write deep").await, "written");
@@ -112,7 +112,7 @@ async fn a_refused_layer_changes_nothing() {
     fs::write(yard.path("smaller"), b"no qcow2").unwrap();
     create_overlay(&yard.path("good"), SCRATCH_BYTES).unwrap();
     let mut vm = vmm.boot(&yard.machine("overlay"), None).await.unwrap();
-    let mut guest = vm.take_channels().unwrap();
+    let mut guest = vm.take_channels().unwrap().arrive().await.unwrap();
     assert_eq!(answered(&mut vm, &mut guest).await, "ready");
     assert_eq!(ask(&mut vm, &mut guest, "mount").await, "0");
     let error = vm.add_layer(&scratch(), &yard.path("smaller")).await.unwrap_err();
@@ -136,7 +136,7 @@ async fn flushes_count_from_when_they_shall() {
     let mut machine = yard.machine("overlay");
     machine.disks[1].flush = Flush::Ignored;
     let mut vm = vmm.boot(&machine, None).await.unwrap();
-    let mut guest = vm.take_channels().unwrap();
+    let mut guest = vm.take_channels().unwrap().arrive().await.unwrap();
     assert_eq!(answered(&mut vm, &mut guest).await, "ready");
     assert_eq!(ask(&mut vm, &mut guest, "mount").await, "0");
     vm.set_flush(&scratch(), Flush::Honored).await.unwrap();

@@ -115,7 +115,7 @@ async fn a_machine_pauses_resumes_and_sends_in_bulk() {
     // Promise: the guest stands still while paused, and a megabyte arrives whole.
     let (yard, vmm) = (Yard::new(), vmm());
     let mut vm = vmm.boot(&yard.machine("overlay"), None).await.unwrap();
-    let mut guest = vm.take_channels().unwrap();
+    let mut guest = vm.take_channels().unwrap().arrive().await.unwrap();
     assert_eq!(answered(&mut vm, &mut guest).await, "ready");
     vm.pause().await.unwrap();
     assert_eq!(vm.status().await.unwrap(), Status::Paused);

@@ -83,7 +83,7 @@ async fn only_a_fork_that_stands_still_is_kept() {
     assert!(matches!(fork.capture(&draft).await, Err(VmmError::Ended(_))));
 
     let mut booted = vmm.boot(&machine, None).await.unwrap();
-    let mut guest = booted.take_channels().unwrap();
+    let mut guest = booted.take_channels().unwrap().arrive().await.unwrap();
     assert_eq!(answered(&mut booted, &mut guest).await, "ready");
     booted.pause().await.unwrap();
     assert!(matches!(booted.capture(&draft).await, Err(VmmError::Unfit { .. })));
@@ -101,7 +101,7 @@ async fn a_template_brings_its_disk() {
     let name = draft.disk_path().strip_prefix(yard.path("")).unwrap().to_str().unwrap().to_owned();
     machine.disks = yard.machine(&name).disks;
     let mut vm = vmm.boot(&machine, Some(&draft)).await.unwrap();
-    let mut guest = vm.take_channels().unwrap();
+    let mut guest = vm.take_channels().unwrap().arrive().await.unwrap();
     assert_eq!(answered(&mut vm, &mut guest).await, "ready");
     assert_eq!(ask(&mut vm, &mut guest, "mount").await, "0");
     assert_eq!(ask(&mut vm, &mut guest, "write seed").await, "written");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use pyro_jail::{RunAs, Support};
 use pyro_vmm::{
     Accelerator, Confinement, Disk, Draft, Flush, GuestChannels, Image, KeyInputs, Machine, Qemu, QemuVm,
-    QemuVmm, Shape, Template, TemplateKey, Vm, Vmm, create_blank, create_overlay,
+    QemuVmm, Shape, Template, TemplateKey, Transport, Vm, Vmm, create_blank, create_overlay,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -53,7 +53,7 @@ impl Yard {
             |serial: &str, image| Disk { serial: serial.parse().unwrap(), image, flush: Flush::Honored };
         let scratch = Image::Overlay { overlay: self.path(overlay), layers, backing: self.path("blank") };
         Machine {
-            shape: Shape::new(Accelerator::Tcg, 1, 256).unwrap(),
+            shape: Shape::new(Accelerator::Tcg, Transport::Serial, 1, 256).unwrap(),
             kernel: wanted("PYRO_TEST_KERNEL"),
             initrd: self.path("initrd"),
             kernel_arguments: Vec::new(),
@@ -65,7 +65,7 @@ impl Yard {
         let machine = self.machine("overlay");
         let draft = Draft::create(&self.path("template"), machine.shape.memory_bytes()).unwrap();
         let mut vm = vmm.boot(&machine, Some(&draft)).await.unwrap();
-        let mut guest = vm.take_channels().unwrap();
+        let mut guest = vm.take_channels().unwrap().arrive().await.unwrap();
         assert_eq!(answered(&mut vm, &mut guest).await, "ready");
         vm.save(draft, &key(&machine)).await.unwrap()
     }
@@ -160,6 +160,6 @@ pub(crate) async fn ask(vm: &mut QemuVm, guest: &mut GuestChannels, word: &str) 
 
 pub(crate) async fn forked(vmm: &QemuVmm, machine: &Machine, template: &Template) -> (QemuVm, GuestChannels) {
     let mut vm = vmm.fork(machine, template).await.unwrap();
-    let guest = vm.take_channels().unwrap();
+    let guest = vm.take_channels().unwrap().arrive().await.unwrap();
     (vm, guest)
 }

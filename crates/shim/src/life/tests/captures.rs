@@ -36,7 +36,7 @@ impl Bench {
 }
 
 fn memory_key() -> String {
-    let shape = Shape::new(pyro_vmm::Accelerator::Tcg, 1, 128).unwrap();
+    let shape = Shape::new(pyro_vmm::Accelerator::Tcg, pyro_vmm::Transport::Serial, 1, 128).unwrap();
     TemplateKey::of_memory(shape, "qemu 7.2.0", pyro_proto::limits::PROTOCOL_VERSION).as_str().to_owned()
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A port is opened once (a second open is EBUSY) and kept for good. A read of nothing means that the host
 //! has closed its end; the event loop would report that for ever, so a port is then watched by
-//! [`Port::host_returned`] with pauses, and a new [`PortStream`] made.
+//! [`SerialPort::host_returned`] with pauses, and a new [`SerialStream`] made.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -22,22 +22,22 @@ const PORT_READ_BYTES: usize = 4096;
 
 /// An open port.
 #[derive(Debug)]
-pub(crate) struct Port(OwnedFd);
+pub(crate) struct SerialPort(OwnedFd);
 
 /// A port while the host holds its end. Clones share it: one reads, one writes.
 #[derive(Clone, Debug)]
-pub(crate) struct PortStream(Rc<Watched>);
+pub(crate) struct SerialStream(Rc<Watched>);
 
-impl Port {
+impl SerialPort {
     /// Opens the port at `path`.
-    pub(crate) fn open(path: &Path) -> rustix::io::Result<Port> {
+    pub(crate) fn open(path: &Path) -> rustix::io::Result<SerialPort> {
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        rustix::fs::open(path, flags, Mode::empty()).map(Port)
+        rustix::fs::open(path, flags, Mode::empty()).map(SerialPort)
     }
 
     /// A stream over the port, newly registered with the event loop.
-    pub(crate) fn stream(&self) -> std::io::Result<PortStream> {
-        Ok(PortStream(Rc::new(watch(self.0.try_clone()?, Interest::READABLE | Interest::WRITABLE)?)))
+    pub(crate) fn stream(&self) -> std::io::Result<SerialStream> {
+        Ok(SerialStream(Rc::new(watch(self.0.try_clone()?, Interest::READABLE | Interest::WRITABLE)?)))
     }
 
     /// Waits until the host holds its end.
@@ -59,7 +59,7 @@ impl Port {
     }
 }
 
-impl AsyncRead for PortStream {
+impl AsyncRead for SerialStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -93,7 +93,7 @@ fn read_pages(fd: &OwnedFd, buf: &mut ReadBuf<'_>) -> std::io::Result<()> {
     }
 }
 
-impl AsyncWrite for PortStream {
+impl AsyncWrite for SerialStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
         loop {
             let mut ready = ready!(self.0.poll_write_ready(cx))?;
@@ -119,10 +119,10 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    fn pair() -> (UnixStream, Port) {
+    fn pair() -> (UnixStream, SerialPort) {
         let (host, guest) = UnixStream::pair().unwrap();
         guest.set_nonblocking(true).unwrap();
-        (host, Port(guest.into()))
+        (host, SerialPort(guest.into()))
     }
 
     /// One wake-up takes all the pages that have arrived, and no more than were asked for.

@@ -1,0 +1,403 @@
+//! How guests can run here: by which accelerator, and over which transport they are reached. A device proves nothing:
+//! a guest that has really answered does, and what came of it is remembered for this kernel and this QEMU.
+
+use std::path::Path;
+
+use pyro_image::GuestKit;
+use pyro_proto::shim::{Accelerator, Purpose, Transport};
+use pyro_vmm::{Qemu, VmmError, try_vsock};
+use rustix::fs::{Access, access};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::chain;
+use crate::supervisor::Supervisor;
+use crate::{AcceleratorChoice, Code, Failure, Pyro, TransportChoice};
+
+/// The device through which guests use the processor's virtualization.
+const KVM_DEVICE: &str = "/dev/kvm";
+
+/// The device through which guests get a context id.
+const VSOCK_DEVICE: &str = "/dev/vhost-vsock";
+
+/// What came of trials is kept under this prefix; forgetting it has all of them made anew.
+pub(crate) const TRIALS: &str = "trial/";
+
+/// Why there is no KVM in a guest of pyro's.
+pub(crate) const NO_NESTING: &str = "this is a computer inside a pyro VM, where nested virtualization is switched off: it has been a way out of VMs";
+
+/// What to do about it.
+pub(crate) const OUTSIDE: &str = "run pyro on the machine that the VM runs on";
+
+/// One way to run guests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) accelerator: Accelerator,
+    pub(crate) transport: Transport,
+}
+
+/// The way that guests run in, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// This one: a guest has run in it, or there is no other.
+    Known(Way),
+    /// This one, if a guest runs in it.
+    Untried(Way),
+}
+
+/// What came of a trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Verdict {
+    pub(crate) usable: bool,
+    pub(crate) reason: String,
+}
+
+/// What the device's file says, which is not whether a guest runs on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KvmDevice {
+    pub(crate) exists: bool,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+}
+
+/// Whether the host's end of vsock can be had, which is not whether a guest is reached over it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum VsockHost {
+    /// It can.
+    Ready,
+    /// The kernel has no such device, or has not loaded it.
+    Missing,
+    /// This user may not open it.
+    Forbidden,
+    /// Ids or sockets are refused.
+    Refused(String),
+}
+
+impl KvmDevice {
+    pub(crate) fn look() -> KvmDevice {
+        let path = Path::new(KVM_DEVICE);
+        KvmDevice {
+            exists: path.exists(),
+            readable: access(path, Access::READ_OK).is_ok(),
+            writable: access(path, Access::WRITE_OK).is_ok(),
+        }
+    }
+
+    pub(crate) fn is_permitted(self) -> bool {
+        self.exists && self.readable && self.writable
+    }
+}
+
+impl VsockHost {
+    /// Does all that a VM's start needs of it, and undoes it.
+    pub(crate) fn look() -> VsockHost {
+        match try_vsock() {
+            Ok(()) => VsockHost::Ready,
+            Err(VmmError::Open { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                VsockHost::Forbidden
+            }
+            Err(VmmError::Open { .. }) => VsockHost::Missing,
+            Err(error) => VsockHost::Refused(chain(&error)),
+        }
+    }
+
+    /// Why it cannot be had.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            VsockHost::Ready => "it can be used".to_owned(),
+            VsockHost::Missing => format!("there is no {VSOCK_DEVICE}"),
+            VsockHost::Forbidden => format!("{VSOCK_DEVICE} is not readable and writable for this user"),
+            VsockHost::Refused(why) => format!("{VSOCK_DEVICE} is of no use: {why}"),
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self {
+            VsockHost::Ready | VsockHost::Missing => "load its module: `sudo modprobe vhost_vsock`",
+            VsockHost::Forbidden => {
+                "add the user to its group (`sudo usermod -aG kvm $USER`, then log in again), or where that is root: `sudo chgrp kvm /dev/vhost-vsock && sudo chmod 660 /dev/vhost-vsock`"
+            }
+            VsockHost::Refused(_) => {
+                "allow AF_VSOCK sockets where a container's rules forbid them, or set PYRO_TRANSPORT=serial"
+            }
+        }
+    }
+}
+
+/// Whether this machine is itself a guest of pyro's: its kernel was told how to reach its host.
+pub(crate) fn is_inside_pyro() -> bool {
+    std::fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.contains("pyro.transport="))
+}
+
+impl Pyro {
+    /// How guests run, by what was asked for and what is known.
+    pub(crate) fn next_way(&self, qemu: &Qemu) -> Result<Next, Failure> {
+        let candidates =
+            candidates((self.config.accelerator, self.config.transport), KvmDevice::look(), VsockHost::look)?;
+        next(&candidates, |way| self.verdict(qemu, way))
+    }
+
+    /// The same after those were tried that had to be.
+    pub(crate) async fn proven_way(&self, qemu: &Qemu, kit: &GuestKit) -> Result<Way, Failure> {
+        loop {
+            match self.next_way(qemu)? {
+                Next::Known(way) => return Ok(way),
+                Next::Untried(way) => {
+                    let verdict = self.try_way(qemu, kit, way).await?;
+                    self.store.set_fact(&trial_key(qemu, way), &verdict)?;
+                }
+            }
+        }
+    }
+
+    /// What is known of one way with this kernel and this QEMU.
+    pub(crate) fn verdict(&self, qemu: &Qemu, way: Way) -> Result<Option<Verdict>, Failure> {
+        Ok(self.store.fact(&trial_key(qemu, way))?)
+    }
+
+    /// What is known of KVM: however its guest was reached, it has run. One that was not reached over vsock says little.
+    pub(crate) fn kvm_verdict(&self, qemu: &Qemu) -> Result<Option<Verdict>, Failure> {
+        let way = |transport| Way { accelerator: Accelerator::Kvm, transport };
+        let over_vsock = self.verdict(qemu, way(Transport::Vsock))?;
+        match over_vsock.filter(|verdict| verdict.usable) {
+            Some(verdict) => Ok(Some(verdict)),
+            None => self.verdict(qemu, way(Transport::Serial)),
+        }
+    }
+
+    /// Whether guests may be, and can be, reached so.
+    pub(crate) fn check_transport(&self, transport: Transport) -> Result<(), String> {
+        match (transport, self.config.transport) {
+            (Transport::Serial, TransportChoice::Vsock) | (Transport::Vsock, TransportChoice::Serial) => {
+                Err(format!("PYRO_TRANSPORT is {}", self.config.transport.as_str()))
+            }
+            (Transport::Serial, _) => Ok(()),
+            (Transport::Vsock, _) => match VsockHost::look() {
+                VsockHost::Ready => Ok(()),
+                unusable => Err(unusable.reason()),
+            },
+        }
+    }
+
+    /// Runs a guest until its agent answers, in bounded time.
+    async fn try_way(&self, qemu: &Qemu, kit: &GuestKit, way: Way) -> Result<Verdict, Failure> {
+        match self.probe(qemu, kit, way, false).await {
+            Ok(timings) => {
+                let total: u64 = timings.iter().map(|(_, us)| us).sum();
+                Ok(Verdict { usable: true, reason: format!("a guest ran in {} ms", total / 1000) })
+            }
+            Err(failure) if is_verdict(failure.code) => {
+                Ok(Verdict { usable: false, reason: failure.message })
+            }
+            // A full disk, say, is no verdict: it is told, and not remembered.
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Boots a guest without disks until its agent answers; gives what each step took. One that is not `proven` to
+    /// run so gets less time.
+    pub(crate) async fn probe(
+        &self,
+        qemu: &Qemu,
+        kit: &GuestKit,
+        way: Way,
+        proven: bool,
+    ) -> Result<Vec<(String, u64)>, Failure> {
+        let start = self.bare_start(qemu, kit, way, Purpose::Probe { proven })?;
+        let (mut supervisor, started) = Supervisor::start(&self.config.program, start, |_| {}).await?;
+        supervisor.ended().await;
+        Ok(started.timings)
+    }
+}
+
+/// All ways that were asked for and have their devices, the best first. Emulation over serial ports needs none.
+fn candidates(
+    (accelerator, transport): (AcceleratorChoice, TransportChoice),
+    kvm: KvmDevice,
+    vsock: impl FnOnce() -> VsockHost,
+) -> Result<Vec<Way>, Failure> {
+    let accelerators: &[Accelerator] = match (accelerator, kvm.is_permitted()) {
+        (AcceleratorChoice::Auto, true) => &[Accelerator::Kvm, Accelerator::Tcg],
+        (AcceleratorChoice::Kvm, true) => &[Accelerator::Kvm],
+        (AcceleratorChoice::Kvm, false) => return Err(kvm_missing(kvm)),
+        (AcceleratorChoice::Tcg, _) | (AcceleratorChoice::Auto, false) => &[Accelerator::Tcg],
+    };
+    let transports: &[Transport] = match transport {
+        TransportChoice::Serial => &[Transport::Serial],
+        choice => match (vsock(), choice) {
+            (VsockHost::Ready, TransportChoice::Vsock) => &[Transport::Vsock],
+            (VsockHost::Ready, _) => &[Transport::Vsock, Transport::Serial],
+            (unusable, TransportChoice::Vsock) => return Err(vsock_missing(&unusable)),
+            _ => &[Transport::Serial],
+        },
+    };
+    let ways = accelerators
+        .iter()
+        .flat_map(|&accelerator| transports.iter().map(move |&transport| Way { accelerator, transport }));
+    Ok(ways.collect())
+}
+
+/// The first candidate that is not known to be of no use. The last one is not tried: there is no other to fall back to,
+/// and what is wrong with it shows when it is used.
+fn next(
+    candidates: &[Way],
+    verdict: impl Fn(Way) -> Result<Option<Verdict>, Failure>,
+) -> Result<Next, Failure> {
+    let Some((&last, others)) = candidates.split_last() else {
+        return Err(Failure::new(Code::System, "there is no way to run guests"));
+    };
+    for &way in others {
+        match verdict(way)? {
+            Some(verdict) if verdict.usable => return Ok(Next::Known(way)),
+            Some(_) => {}
+            None => return Ok(Next::Untried(way)),
+        }
+    }
+    Ok(Next::Known(last))
+}
+
+fn trial_key(qemu: &Qemu, way: Way) -> String {
+    let kernel = rustix::system::uname();
+    format!(
+        "{TRIALS}{}/{}/{}/{}/{}/{}",
+        way.accelerator.as_str(),
+        way.transport.as_str(),
+        kernel.release().to_string_lossy(),
+        kernel.version().to_string_lossy(),
+        qemu.path().display(),
+        qemu.version()
+    )
+}
+
+/// Whether a failed trial says something about the way.
+fn is_verdict(code: Code) -> bool {
+    matches!(
+        code,
+        Code::VmmFailed
+            | Code::VmmDied
+            | Code::GuestSilent
+            | Code::GuestPanicked
+            | Code::GuestEnded
+            | Code::GuestFaulty
+    )
+}
+
+fn kvm_missing(device: KvmDevice) -> Failure {
+    let failure = Failure::new(Code::AcceleratorUnusable, "KVM cannot be used");
+    if device.exists {
+        failure
+            .because(format!("{KVM_DEVICE} is not readable and writable for this user"))
+            .fix(format!("{KVM_FORBIDDEN}, or use --accelerator tcg"))
+    } else if is_inside_pyro() {
+        failure.because(NO_NESTING).fix(format!("{OUTSIDE}, or use --accelerator tcg"))
+    } else {
+        failure
+            .because(format!("{KVM_DEVICE} does not exist"))
+            .fix("enable virtualization in the firmware and load the kvm module, or use --accelerator tcg")
+    }
+}
+
+/// What to do about a device that is there for others.
+pub(crate) const KVM_FORBIDDEN: &str = "add the user to its group (`sudo usermod -aG kvm $USER`, then log in again), or where that is root: `sudo chgrp kvm /dev/kvm && sudo chmod 660 /dev/kvm`";
+
+fn vsock_missing(vsock: &VsockHost) -> Failure {
+    Failure::new(Code::TransportUnusable, "guests cannot be reached over vsock")
+        .because(vsock.reason())
+        .fix(format!("{}, or leave PYRO_TRANSPORT unset", vsock.remedy()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use AcceleratorChoice::{Auto, Kvm, Tcg};
+
+    const PERMITTED: KvmDevice = KvmDevice { exists: true, readable: true, writable: true };
+    const FORBIDDEN: KvmDevice = KvmDevice { exists: true, readable: false, writable: false };
+
+    fn listed(choice: (AcceleratorChoice, TransportChoice), kvm: KvmDevice, vsock: VsockHost) -> String {
+        match candidates(choice, kvm, || vsock) {
+            Ok(ways) => ways.iter().map(|way| said(*way)).collect::<Vec<_>>().join(" "),
+            Err(failure) => format!("{:?}", failure.code),
+        }
+    }
+
+    fn said(way: Way) -> String {
+        format!("{}+{}", way.accelerator.as_str(), way.transport.as_str())
+    }
+
+    /// What can be used is used, the best first; what was asked for is given or refused, never replaced.
+    #[test]
+    fn candidates_follow_choice_and_devices() {
+        use TransportChoice::{Auto as Any, Serial, Vsock};
+        use VsockHost::{Missing, Ready};
+        let all = "kvm+vsock kvm+serial tcg+vsock tcg+serial";
+        for (choice, kvm, vsock, expected) in [
+            ((Auto, Any), PERMITTED, Ready, all),
+            ((Auto, Any), PERMITTED, Missing, "kvm+serial tcg+serial"),
+            ((Auto, Any), FORBIDDEN, Ready, "tcg+vsock tcg+serial"),
+            ((Auto, Any), FORBIDDEN, VsockHost::Forbidden, "tcg+serial"),
+            ((Kvm, Any), PERMITTED, Ready, "kvm+vsock kvm+serial"),
+            ((Kvm, Any), FORBIDDEN, Ready, "AcceleratorUnusable"),
+            ((Kvm, Vsock), PERMITTED, Ready, "kvm+vsock"),
+            ((Auto, Vsock), PERMITTED, Ready, "kvm+vsock tcg+vsock"),
+            ((Auto, Vsock), PERMITTED, Missing, "TransportUnusable"),
+            ((Tcg, Vsock), PERMITTED, VsockHost::Refused("no".to_owned()), "TransportUnusable"),
+            ((Tcg, Any), PERMITTED, Ready, "tcg+vsock tcg+serial"),
+            ((Tcg, Serial), PERMITTED, Ready, "tcg+serial"),
+            ((Auto, Serial), PERMITTED, Ready, "kvm+serial tcg+serial"),
+        ] {
+            assert_eq!(listed(choice, kvm, vsock.clone()), expected, "{choice:?} {kvm:?} {vsock:?}");
+        }
+    }
+
+    /// A serial port is chosen without a look at vsock: a host that is not asked is not touched.
+    #[test]
+    fn serial_looks_at_no_vsock() {
+        let looked = || -> VsockHost { panic!("it looked") };
+        assert_eq!(candidates((Tcg, TransportChoice::Serial), FORBIDDEN, looked).unwrap().len(), 1);
+    }
+
+    /// A way is used once a guest has run in it, passed over once none did, and tried before that; the last needs no
+    /// trial.
+    #[test]
+    fn ways_are_tried_in_turn() {
+        let ways = candidates((Auto, TransportChoice::Auto), PERMITTED, || VsockHost::Ready).unwrap();
+        let of = |known: &[(&str, bool)]| {
+            let told = next(&ways, |way| {
+                let verdict = known.iter().find(|(name, _)| *name == said(way));
+                Ok(verdict.map(|(_, usable)| Verdict { usable: *usable, reason: String::new() }))
+            });
+            match told.unwrap() {
+                Next::Known(way) => said(way),
+                Next::Untried(way) => format!("{}?", said(way)),
+            }
+        };
+        assert_eq!(of(&[]), "kvm+vsock?");
+        assert_eq!(of(&[("kvm+vsock", true)]), "kvm+vsock");
+        assert_eq!(of(&[("kvm+vsock", false)]), "kvm+serial?");
+        assert_eq!(of(&[("kvm+vsock", false), ("kvm+serial", true)]), "kvm+serial");
+        assert_eq!(of(&[("kvm+vsock", false), ("kvm+serial", false)]), "tcg+vsock?");
+        let none = [("kvm+vsock", false), ("kvm+serial", false), ("tcg+vsock", false)];
+        assert_eq!(of(&none), "tcg+serial");
+    }
+
+    /// Each refusal says what is wrong and what mends it.
+    #[test]
+    fn refusals_explain_themselves() {
+        let told = |failure: Failure| {
+            format!("{} {} {}", failure.message, failure.cause.unwrap(), failure.remediation.unwrap())
+        };
+        let kvm = told(kvm_missing(FORBIDDEN));
+        assert!(kvm.contains("/dev/kvm is not readable") && kvm.contains("usermod -aG kvm"), "{kvm}");
+        let kvm = told(kvm_missing(KvmDevice { exists: false, readable: false, writable: false }));
+        assert!(kvm.contains("/dev/kvm does not exist") && kvm.contains("--accelerator tcg"), "{kvm}");
+        for (vsock, reason, remedy) in [
+            (VsockHost::Missing, "there is no /dev/vhost-vsock", "modprobe vhost_vsock"),
+            (VsockHost::Forbidden, "not readable and writable for this user", "usermod -aG kvm"),
+            (VsockHost::Refused("not permitted".to_owned()), "not permitted", "PYRO_TRANSPORT=serial"),
+        ] {
+            let told = told(vsock_missing(&vsock));
+            assert!(told.contains(reason) && told.contains(remedy), "{told}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Where a guest and its VMM's owner meet over vsock.
+//!
+//! The id is claimed here, on the device that QEMU then inherits: the kernel gives no id twice, so that neither two
+//! supervisors nor another program that starts VMs can meet on one. The host listens before its guest runs, and takes
+//! the first connection to each port that comes from this guest; the kernel says who comes. Then nobody listens any
+//! more: programs in the guest can reach nothing of ours.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::Path;
+
+use pyro_jail::Access;
+use pyro_vsock::{Acceptor, Cid, claim, listen};
+use rustix::rand::{GetRandomFlags, getrandom};
+use tokio::net::UnixStream;
+
+use crate::error::VmmError;
+use crate::launch::open;
+use crate::limits::CID_TRIES_MAX;
+use crate::vm::GuestChannels;
+
+/// Device node through which a guest gets a context id.
+pub(crate) const VHOST_VSOCK_DEVICE: &str = "/dev/vhost-vsock";
+
+/// A context id that is ours, and the two sockets that its guest will come to.
+#[derive(Debug)]
+pub(crate) struct Rendezvous {
+    /// Kept until the guest has come: as long as it is open, nobody else gets the id.
+    _device: File,
+    cid: Cid,
+    control: OwnedFd,
+    bulk: OwnedFd,
+}
+
+/// Finds out whether guests can be reached over vsock here: does everything that a start does before QEMU, and undoes
+/// it.
+///
+/// # Errors
+/// [`VmmError::Open`] when the device is missing or not permitted, [`VmmError::Channels`] when the sockets are refused.
+pub fn try_vsock() -> Result<(), VmmError> {
+    Rendezvous::prepare().map(drop)
+}
+
+impl Rendezvous {
+    /// Claims an id; gives also the device, for QEMU to inherit.
+    pub(crate) fn prepare() -> Result<(Rendezvous, File), VmmError> {
+        let device = open(Path::new(VHOST_VSOCK_DEVICE), Access::ReadWrite)?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match meet(&device) {
+                Ok((cid, control, bulk)) => {
+                    let kept = device.try_clone().map_err(VmmError::Channels)?;
+                    return Ok((Rendezvous { _device: kept, cid, control, bulk }, device));
+                }
+                // Somebody has the id, or listens at one of its ports.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < CID_TRIES_MAX => {}
+                Err(error) => return Err(VmmError::Channels(error)),
+            }
+        }
+    }
+
+    /// The guest's id.
+    pub(crate) fn cid(&self) -> Cid {
+        self.cid
+    }
+
+    /// Waits until the guest has come to both ports.
+    pub(crate) async fn meet(self) -> io::Result<GuestChannels> {
+        let (control, bulk) = tokio::try_join!(first(self.control, self.cid), first(self.bulk, self.cid))?;
+        Ok(GuestChannels { control, bulk })
+    }
+}
+
+fn meet(device: &File) -> io::Result<(Cid, OwnedFd, OwnedFd)> {
+    let mut bits = [0; 4];
+    getrandom(&mut bits, GetRandomFlags::empty())?;
+    let cid = Cid::from_random(u32::from_ne_bytes(bits));
+    claim(device, cid)?;
+    Ok((cid, listen(cid.control_port())?, listen(cid.bulk_port())?))
+}
+
+/// The first connection from this guest; others are turned away.
+async fn first(listener: OwnedFd, cid: Cid) -> io::Result<UnixStream> {
+    let acceptor = Acceptor::new(listener)?;
+    loop {
+        match acceptor.next().await? {
+            (stream, Some(peer)) if peer.cid == cid.get() => return to_stream(stream),
+            _stranger => {}
+        }
+    }
+}
+
+/// A stream socket is read, written, polled and closed alike in every family; the type is no more than its descriptor
+/// in the event loop.
+fn to_stream(socket: OwnedFd) -> io::Result<UnixStream> {
+    UnixStream::from_std(StdUnixStream::from(socket))
+}
