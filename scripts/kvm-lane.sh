@@ -99,7 +99,8 @@ payload() {
     done
     cp scripts/kvm-lane/init scripts/kvm-lane/tests "$files" || return 1
     printf "PROGRAM='%s'\nTEMPORARY='%s'\nFILTERS='%s'\n" "$program" "$CARGO_TARGET_DIR/tmp" "$filters" >"$files/settings"
-    mke2fs -q -t ext4 -E root_owner=0:0 -O ^has_journal -m 0 -d "$files" "$scratch/payload" "${DISK_MIB}M" || return 1
+    truncate -s "${DISK_MIB}M" "$scratch/payload" &&
+        mke2fs -q -t ext4 -E root_owner=0:0 -O ^has_journal -m 0 -d "$files" "$scratch/payload" || return 1
     rm -rf "$files"
 }
 

@@ -2,7 +2,7 @@
 //! differs from machine to machine.
 
 use crate::support::tree::write;
-use crate::support::{Machine, accelerator, assert_matches, execution_mode};
+use crate::support::{Machine, accelerator, assert_matches, execution_mode, transport};
 
 #[test]
 fn verify_the_host() {
@@ -19,11 +19,13 @@ fn verify_the_host() {
         Capabilities: vm_boot=yes guest_exec=yes guest_network=no
         Networking: tun=... ip_forward=...
         Accelerator: {} ({})
+        Transport: {} (asked for)
         VMM: qemu ... (...qemu-system-x86_64)
         Disk: ... GiB free in ...",
         machine.cache().display(),
         accelerator(),
-        if accelerator() == "kvm" { "a guest has run on it" } else { "asked for" }
+        if accelerator() == "kvm" { "a guest has run on it" } else { "asked for" },
+        transport()
     );
     assert_matches(&expected, &fixed.join("\n"));
     for issue in text.lines().skip(fixed.len()) {

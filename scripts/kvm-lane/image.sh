@@ -70,7 +70,8 @@ INIT='printf "#!/bin/sh\nmkdir -p /payload && mount -t ext4 /dev/vdb /payload &&
 # shellcheck disable=SC2016
 PACK='mv "$1"/boot/vmlinuz-* "$LANE_OUTPUT/vmlinuz" && mv "$1"/boot/initrd.img-* "$LANE_OUTPUT/initrd" &&
     rm -rf "$1/var/cache/apt" "$1/var/lib/apt/lists" && mkdir "$LANE_OUTPUT/tree" && mount --bind "$1" "$LANE_OUTPUT/tree" &&
-    mke2fs -q -t ext4 -O ^has_journal -d "$LANE_OUTPUT/tree" "$LANE_OUTPUT/disk" "${LANE_DISK_MIB}M" &&
+    truncate -s "${LANE_DISK_MIB}M" "$LANE_OUTPUT/disk" &&
+    mke2fs -q -t ext4 -O ^has_journal -d "$LANE_OUTPUT/tree" "$LANE_OUTPUT/disk" &&
     umount "$LANE_OUTPUT/tree" && rmdir "$LANE_OUTPUT/tree"'
 
 make() {

@@ -1,6 +1,6 @@
 //! Hosts that lack a device, or may not use it.
 
-use super::{as_by_default, summary};
+use super::summary;
 use crate::host::in_namespace;
 use crate::support::{Call, Machine};
 
@@ -27,13 +27,15 @@ fn without_kvm_guests_are_emulated() {
         "/dev/kvm does not exist",
         "--accelerator tcg",
     ]);
-    let run = as_by_default(machine.run_with(&["--timeout-seconds", "120"], ["true"]));
-    hidden(run).finish().exits(0).explains(&[" accelerator=tcg exit_code=0 "]);
-    let told = hidden(as_by_default(machine.pyro(["doctor"]))).finish();
+    // Over the serial port, where nothing has to be tried before.
+    let any = |call: Call| call.env("PYRO_ACCELERATOR", "auto").env("PYRO_TRANSPORT", "serial");
+    let run = any(machine.run_with(&["--timeout-seconds", "120"], ["true"]));
+    hidden(run).finish().exits(0).explains(&[&summary("tcg", "guest_serial")]);
+    let told = hidden(any(machine.pyro(["doctor"]))).finish();
     told.exits(0).tells("KVM: exists=no readable=no writable=no usable=");
     told.tells("\nAccelerator: tcg (there is no /dev/kvm)\n");
-    // It was never tried, so nothing is remembered against it.
-    as_by_default(machine.run(["true"])).finish().exits(0).explains(&[" accelerator=kvm exit_code=0 "]);
+    // Nothing is remembered against it.
+    any(machine.run(["true"])).finish().exits(0).explains(&[&summary("kvm", "guest_serial")]);
 }
 
 #[test]
@@ -44,16 +46,22 @@ fn without_vsock_the_serial_port_is_taken() {
     let as_member = "exec setpriv --reuid lane --regid lane --init-groups -- \"$0\" \"$@\"";
     let own = Machine::with_own_environment();
     give(&own);
-    for (machine, change) in
-        [(&machine, format!("rm {VSOCK}")), (&own, format!("chmod 000 {VSOCK} && {as_member}"))]
-    {
-        let hidden = |call: Call| with_devices(call, &change);
-        let run = hidden(as_by_default(machine.run(["true"]))).finish();
-        run.exits(0).explains(&[&summary("kvm", "guest_serial")]);
-        let told = hidden(as_by_default(machine.pyro(["doctor"]))).finish();
-        told.exits(0).tells(VSOCK).tells("usable=yes");
-        let asked = hidden(as_by_default(machine.run(["true"])).env("PYRO_TRANSPORT", "vsock")).finish();
-        asked.exits(125).says("").explains(&[VSOCK]);
+    let missing = format!("there is no {VSOCK}");
+    let forbidden = format!("{VSOCK} is not readable and writable for this user");
+    for (machine, change, reason) in [
+        (&machine, format!("rm {VSOCK}"), missing),
+        (&own, format!("chmod 000 {VSOCK} && {as_member}"), forbidden),
+    ] {
+        let hidden = |call: Call| with_devices(call.env("PYRO_TRANSPORT", "auto"), &change);
+        hidden(machine.run(["true"])).finish().exits(0).explains(&[&summary("kvm", "guest_serial")]);
+        let told = hidden(machine.pyro(["doctor"])).finish();
+        told.exits(0).tells("usable=yes").tells(&format!("\nTransport: serial ({reason})\n"));
+        let asked = with_devices(machine.run(["true"]).env("PYRO_TRANSPORT", "vsock"), &change).finish();
+        asked.exits(125).says("").explains(&[
+            "guests cannot be reached over vsock",
+            &reason,
+            "PYRO_TRANSPORT",
+        ]);
     }
 }
 
