@@ -24,9 +24,14 @@ demo: ## install what is lacking, build, and run a command in a real VM
 	@scripts/demo.sh
 
 .PHONY: test
-test: ## everything CI runs: format, lints, docs, all tests, nothing left behind
+test: ## format, lints, docs, all tests, nothing left behind: what CI runs first, before `make test-kvm`
 	@scripts/prerequisites.sh test
 	@scripts/test.sh
+
+.PHONY: test-kvm
+test-kvm: ## the tests under real KVM and over vsock, in an emulated machine that has both; needs neither
+	@scripts/prerequisites.sh test-kvm
+	@scripts/kvm-lane.sh
 
 .PHONY: check
 check: ## the part of `make test` that needs no virtual machine and runs no test

@@ -2,11 +2,11 @@
 # Sees to it that this machine has what a task needs: looks, and installs only what is missing.
 # Quick and silent where nothing is. Must never call a package manager when nothing is missing.
 #
-# usage: prerequisites.sh build|check|run|test
+# usage: prerequisites.sh build|check|run|test|test-kvm
 set -eu
 
 here=$(dirname "$0")
-task=${1:?"usage: prerequisites.sh build|check|run|test"}
+task=${1:?"usage: prerequisites.sh build|check|run|test|test-kvm"}
 
 # need | what for | apt | dnf | pacman | zypper ("-": its main repository has none)
 table() {
@@ -20,6 +20,8 @@ dpkg-deb|reads Debian's packages|dpkg|dpkg|dpkg|dpkg
 mke2fs|makes ext4 images|e2fsprogs|e2fsprogs|e2fsprogs|e2fsprogs
 unshare|starts programs in namespaces|util-linux|util-linux|util-linux|util-linux
 newuidmap|lets an ordinary user make environments|uidmap|shadow-utils|shadow|shadow
+setpriv|ends what a script has started when that is gone|util-linux|util-linux|util-linux|util-linux
+strip|makes programs small enough to carry|binutils|binutils|binutils|binutils
 tmux|a terminal that tests sit at|tmux|tmux|tmux|tmux
 npm|installs the MCP conformance suite|npm|nodejs-npm|npm|npm-default
 python3|a client of the MCP server that tests speak with|python3|python3|python|python3
@@ -35,6 +37,7 @@ needs() {
     echo "qemu-system-x86_64 mmdebstrap keyring dpkg-deb mke2fs unshare"
     if [ "$(id -u)" -ne 0 ]; then echo newuidmap; fi
     if [ "$task" = test ]; then echo "tmux npm python3 venv"; fi
+    if [ "$task" = test-kvm ]; then echo "setpriv strip"; fi
 }
 
 is_here() {

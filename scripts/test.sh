@@ -37,12 +37,12 @@ phase() {
 format() { "$cargo" fmt --all -- --check -l || { echo "these files are not formatted: cargo fmt --all" && return 1; }; }
 
 scripts() {
-    for script in scripts/*.sh bench/*.sh; do sh -n "$script" || return 1; done
+    for script in scripts/*.sh scripts/kvm-lane/*.sh scripts/kvm-lane/init bench/*.sh; do sh -n "$script" || return 1; done
     bash -n .ci/run
 }
 
 lints() {
-    "$cargo" clippy --workspace --all-targets --locked --features pyro-vmm/real-vm,pyro-cli/conformance -- -D warnings
+    "$cargo" clippy --workspace --all-targets --locked --features pyro-vmm/real-vm,pyro-cli/conformance,pyro-cli/kvm-lane -- -D warnings
 }
 
 # The command's own pages would overwrite the library's of the same name, and it has no public items.

@@ -2,20 +2,22 @@
 
 use rustix::process::Signal;
 
-use crate::support::{Machine, assert_matches};
+use crate::support::{Machine, accelerator, assert_matches, execution_mode};
 
 #[test]
 fn demo_proves_a_whole_life() {
     // Promise: `pyro demo` creates, starts, runs and deletes, tells how long each took, and leaves nothing.
     let machine = Machine::new();
     let told = machine.pyro(["demo"]).finish();
-    assert_matches(
+    let block = format!(
         "Demo: PASS
         Environment: debian:12
-        Execution mode: guest_serial
-        Accelerator: tcg",
-        &told.exits(0).out(),
+        Execution mode: {}
+        Accelerator: {}",
+        execution_mode(),
+        accelerator()
     );
+    assert_matches(&block, &told.exits(0).out());
     for step in ["step=create", "step=start", "step=exec", "git version", "step=delete"] {
         told.explains(&[step, "duration_ms="]);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::support::tree::write;
-use crate::support::{Machine, Workspace, assert_matches};
+use crate::support::{Machine, Workspace, assert_matches, execution_mode};
 
 /// The ids that `fork --id-only` told.
 fn forked<'a>(machine: &'a Machine, source: &Workspace<'_>, options: &[&str]) -> Vec<Workspace<'a>> {
@@ -27,10 +27,11 @@ fn a_fork_of_a_snapshot_is_a_workspace_of_its_own() {
         .call("fork", ["--snapshot", "checkpoint", "--count", "2", "--name", "f", "--label", "try=1"])
         .finish();
     let lines = format!(
-        "[workspace-fork] workspace_id=... name=f-1 source={0} snapshot=checkpoint execution_mode=guest_serial
-        [workspace-fork] workspace_id=... name=f-2 source={0} snapshot=checkpoint execution_mode=guest_serial
+        "[workspace-fork] workspace_id=... name=f-1 source={0} snapshot=checkpoint execution_mode={1}
+        [workspace-fork] workspace_id=... name=f-2 source={0} snapshot=checkpoint execution_mode={1}
         [workspace-fork] count=2 duration_ms=...",
-        source.id
+        source.id,
+        execution_mode()
     );
     assert_matches(&lines, &told.exits(0).err());
     let (one, two) = (machine.adopt("f-1"), machine.adopt("f-2"));

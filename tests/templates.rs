@@ -9,7 +9,7 @@ use crate::support::{Machine, Running};
 type Damage = fn(&Path);
 
 /// The directories of whole templates, and of what is not one.
-fn templates(cache: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
+pub(crate) fn templates(cache: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let families = fs::read_dir(cache.join("templates")).into_iter().flatten().flatten();
     let entries = families.flat_map(|family| fs::read_dir(family.path()).into_iter().flatten().flatten());
     let directories = entries.map(|entry| entry.path()).filter(|path| path.is_dir());

@@ -2,7 +2,7 @@
 //! differs from machine to machine.
 
 use crate::support::tree::write;
-use crate::support::{Machine, assert_matches};
+use crate::support::{Machine, accelerator, assert_matches, execution_mode, transport};
 
 #[test]
 fn verify_the_host() {
@@ -18,10 +18,14 @@ fn verify_the_host() {
         Environment cache: {}/environments
         Capabilities: vm_boot=yes guest_exec=yes guest_network=no
         Networking: tun=... ip_forward=...
-        Accelerator: tcg (asked for)
+        Accelerator: {} ({})
+        Transport: {} (asked for)
         VMM: qemu ... (...qemu-system-x86_64)
         Disk: ... GiB free in ...",
-        machine.cache().display()
+        machine.cache().display(),
+        accelerator(),
+        if accelerator() == "kvm" { "a guest has run on it" } else { "asked for" },
+        transport()
     );
     assert_matches(&expected, &fixed.join("\n"));
     for issue in text.lines().skip(fixed.len()) {
@@ -76,11 +80,15 @@ fn run_one_command_in_a_guest() {
     let machine = Machine::new();
     machine.run(["true"]).finish().exits(0);
     let told = machine.pyro(["run", "debian:12", "--", "git", "--version"]).finish();
-    let err = "[run] phase=create environment=debian:12
+    let err = format!(
+        "[run] phase=create environment=debian:12
         [run] phase=start vm_id=...
         [run] phase=execute vm_id=...
-        [run] environment=debian:12 execution_mode=guest_serial accelerator=tcg exit_code=0 duration_ms=...";
-    assert_matches(err, &told.exits(0).err());
+        [run] environment=debian:12 execution_mode={} accelerator={} exit_code=0 duration_ms=...",
+        execution_mode(),
+        accelerator()
+    );
+    assert_matches(&err, &told.exits(0).err());
     assert_matches("git version ...", &told.out());
     let ids: Vec<String> = told
         .err()
@@ -93,7 +101,7 @@ fn run_one_command_in_a_guest() {
 #[test]
 fn a_workspace_from_create_to_export() {
     // Promise: step 5 of the first run, from `workspace create` to `workspace export`.
-    let machine = Machine::new();
+    let (machine, mode) = (Machine::new(), execution_mode());
     let (repo, changes) = (machine.root().join("repo"), machine.root().join("changes"));
     write(&repo, "src/note.txt", "hello from the seed\n");
     write(&changes, "note.txt", "hello from synced workspace\n");
@@ -105,11 +113,12 @@ fn a_workspace_from_create_to_export() {
         State: started
         Workspace: /workspace
         Workspace seed: directory from {}
-        Execution mode: guest_serial
-        Accelerator: tcg
+        Execution mode: {mode}
+        Accelerator: {}
         Resources: 1 vCPU / 1024 MiB
         Command count: 0",
-        repo.canonicalize().unwrap().display()
+        repo.canonicalize().unwrap().display(),
+        accelerator()
     );
     assert_matches(&block, &told.exits(0).out());
     let out = told.out();
@@ -118,7 +127,7 @@ fn a_workspace_from_create_to_export() {
 
     let pushed = workspace.call("sync push", [changes.to_str().unwrap(), "--dest", "src"]).finish();
     let line = format!(
-        "[workspace-sync] workspace_id={id} mode=directory source={} destination=/workspace/src entry_count=1 bytes_written=28 execution_mode=guest_serial",
+        "[workspace-sync] workspace_id={id} mode=directory source={} destination=/workspace/src entry_count=1 bytes_written=28 execution_mode={mode}",
         changes.canonicalize().unwrap().display()
     );
     assert_matches(&line, &pushed.exits(0).err());
@@ -127,7 +136,7 @@ fn a_workspace_from_create_to_export() {
     let ran = workspace.call("exec", ["--", "cat", "src/note.txt"]).finish();
     ran.exits(0).says("hello from synced workspace\n");
     let line = format!(
-        "[workspace-exec] workspace_id={id} sequence=1 cwd=/workspace execution_mode=guest_serial exit_code=0 duration_ms=..."
+        "[workspace-exec] workspace_id={id} sequence=1 cwd=/workspace execution_mode={mode} exit_code=0 duration_ms=..."
     );
     assert_matches(&line, &ran.err());
 
@@ -159,7 +168,7 @@ fn a_workspace_from_create_to_export() {
     let output = machine.root().join("note.txt");
     let exported = workspace.call("export", ["src/note.txt", "--output", output.to_str().unwrap()]).finish();
     let line = format!(
-        "[workspace-export] workspace_id={id} workspace_path=/workspace/src/note.txt output_path={} artifact_type=file entry_count=1 bytes_written=28 execution_mode=guest_serial",
+        "[workspace-export] workspace_id={id} workspace_path=/workspace/src/note.txt output_path={} artifact_type=file entry_count=1 bytes_written=28 execution_mode={mode}",
         output.display()
     );
     assert_matches(&line, &exported.exits(0).err());
@@ -169,12 +178,12 @@ fn a_workspace_from_create_to_export() {
 #[test]
 fn a_shell_as_it_is_told() {
     // Promise: step 5 of the first run, the shell's lines.
-    let machine = Machine::new();
+    let (machine, mode) = (Machine::new(), execution_mode());
     let workspace = machine.workspace(&[]);
     let id = &workspace.id;
     let opened = workspace.call("shell open", [""; 0]).finish();
     let line = format!(
-        "[workspace-shell-open] workspace_id={id} shell_id=... state=running cwd=/workspace cols=120 rows=30 execution_mode=guest_serial"
+        "[workspace-shell-open] workspace_id={id} shell_id=... state=running cwd=/workspace cols=120 rows=30 execution_mode={mode}"
     );
     assert_matches(&line, &opened.exits(0).err());
     assert_eq!(opened.out(), "");
@@ -185,7 +194,7 @@ fn a_shell_as_it_is_told() {
 
     let written = shell.call("write", ["--input", "pwd"]).finish();
     let line = format!(
-        "[workspace-shell-write] workspace_id={id} shell_id={} state=running cwd=/workspace cols=120 rows=30 execution_mode=guest_serial",
+        "[workspace-shell-write] workspace_id={id} shell_id={} state=running cwd=/workspace cols=120 rows=30 execution_mode={mode}",
         shell.id
     );
     assert_matches(&line, &written.exits(0).err());
@@ -195,7 +204,7 @@ fn a_shell_as_it_is_told() {
 
     let read = shell.call("read", [""; 0]).finish();
     let line = format!(
-        "[workspace-shell-read] workspace_id={id} shell_id={} state=running cursor=0 next_cursor=... truncated=False execution_mode=guest_serial",
+        "[workspace-shell-read] workspace_id={id} shell_id={} state=running cursor=0 next_cursor=... truncated=False execution_mode={mode}",
         shell.id
     );
     assert_matches(&line, &read.exits(0).err());
@@ -205,7 +214,7 @@ fn a_shell_as_it_is_told() {
 #[test]
 fn services_to_the_last_line() {
     // Promise: step 5 of the first run, from the first `service start` to its end.
-    let machine = Machine::new();
+    let (machine, mode) = (Machine::new(), execution_mode());
     let workspace = machine.workspace(&[]);
     let id = &workspace.id;
     for name in ["web", "worker"] {
@@ -213,7 +222,7 @@ fn services_to_the_last_line() {
         let script = format!("touch {file} && while true; do sleep 60; done");
         let started = workspace.start(name, &["--ready-file", &file], &["sh", "-lc", &script]).finish();
         let line = format!(
-            "[workspace-service-start] workspace_id={id} service={name} state=running cwd=/workspace ready_type=file execution_mode=guest_serial"
+            "[workspace-service-start] workspace_id={id} service={name} state=running cwd=/workspace ready_type=file execution_mode={mode}"
         );
         assert_matches(&line, &started.exits(0).err());
         assert_eq!(started.out(), "");
@@ -233,7 +242,7 @@ fn services_to_the_last_line() {
         Command: sh -lc 'touch .web-ready && while true; do sleep 60; done'
         Cwd: /workspace
         Readiness: file /workspace/.web-ready
-        Execution mode: guest_serial"
+        Execution mode: {mode}"
     );
     let status = workspace.call("service status", ["web"]).finish();
     assert_matches(&block, &status.exits(0).out());
@@ -246,7 +255,7 @@ fn services_to_the_last_line() {
     for name in ["web", "worker"] {
         let stopped = workspace.call("service stop", [name]).finish();
         let line = format!(
-            "[workspace-service-stop] workspace_id={id} service={name} state=stopped execution_mode=guest_serial exit_code=143"
+            "[workspace-service-stop] workspace_id={id} service={name} state=stopped execution_mode={mode} exit_code=143"
         );
         assert_matches(&line, &stopped.exits(0).err());
         assert_eq!(stopped.out(), "");

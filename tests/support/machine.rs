@@ -139,7 +139,8 @@ impl Machine {
         command
             .env("PYRO_STATE_DIR", self.root().join("state"))
             .env("PYRO_RUNTIME_DIR", self.root().join("run"));
-        command.env("PYRO_CACHE_DIR", &self.cache).env("PYRO_ACCELERATOR", "tcg");
+        command.env("PYRO_CACHE_DIR", &self.cache);
+        command.env("PYRO_ACCELERATOR", super::accelerator()).env("PYRO_TRANSPORT", super::transport());
         command.env("PYRO_POOL", self.pool.to_string());
         // A proxy that the tester needs, pulls need too.
         for name in ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"] {

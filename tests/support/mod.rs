@@ -4,6 +4,7 @@
 mod cache;
 mod client;
 mod collector;
+mod guests;
 mod leftovers;
 mod machine;
 pub(crate) mod mcp;
@@ -23,6 +24,7 @@ pub(crate) mod whole_tree;
 mod workspace;
 
 pub(crate) use client::{Call, Running};
+pub(crate) use guests::{accelerator, execution_mode, transport};
 pub(crate) use leftovers::remains_of;
 pub(crate) use machine::Machine;
 pub(crate) use mcp::Mcp;
