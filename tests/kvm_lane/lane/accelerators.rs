@@ -4,6 +4,9 @@ use super::{as_by_default, assert_emulates, summary};
 use crate::support::{Call, Machine};
 use crate::templates::templates;
 
+/// Where a program listens that has nothing to do with pyro.
+const STRANGERS_PORT: u32 = 5005;
+
 #[test]
 fn kvm_and_vsock_are_taken_where_they_are() {
     // Promise: who sets nothing gets KVM and vsock, once a guest has run so, and doctor tells the same.
@@ -17,6 +20,18 @@ fn kvm_and_vsock_are_taken_where_they_are() {
     assert!(!told.out().contains("emulated"), "{}", told.out());
     let report = as_by_default(machine.pyro(["doctor", "--json"])).finish().exits(0).json();
     assert_eq!((&report["kvm"]["usable"], &report["accelerator"]["name"]), (&"yes".into(), &"kvm".into()));
+    // What else a guest could come to over vsock is told.
+    let _listener = pyro_vsock::listen(STRANGERS_PORT).unwrap();
+    let told = as_by_default(machine.pyro(["doctor"])).finish();
+    told.exits(0).tells(&format!("listen on vsock, and guests can reach them: port {STRANGERS_PORT} fix: "));
+}
+
+#[test]
+fn emulation_over_vsock_can_be_asked_for() {
+    // Promise: `--accelerator tcg` is emulation, though there is KVM, and over vsock if that is asked for too.
+    let machine = Machine::new();
+    let emulated = machine.run_with(&["--accelerator", "tcg", "--timeout-seconds", "120"], ["true"]);
+    emulated.env("PYRO_TRANSPORT", "vsock").finish().exits(0).explains(&[&summary("tcg", "guest_vsock")]);
 }
 
 #[test]
