@@ -31,7 +31,8 @@ fn a_paused_workspace_takes_no_process_and_goes_on_where_it_was() {
         let line = "[workspace-pause] workspace_id=... write_ms=... standstill_ms=... memory_bytes=... memory_ms=...";
         assert_matches(line, &told.exits(0).err());
         assert!(told.out().contains("State: paused\n"), "{}", told.out());
-        assert!(!is_any_alive(&machine), "a paused workspace has no process");
+        // The supervisor tells it with its last breath.
+        wait_until("a paused workspace has no process", || !is_any_alive(&machine));
         let listed = machine.pyro(["workspace", "list"]).finish().exits(0).out();
         assert!(listed.contains(" [paused] "), "{listed}");
         if round != 1 {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::support::{Machine, Running, Workspace};
 
 /// Supervisors that start at the same time.
-const WORKSPACES: usize = 6;
+const WORKSPACES: usize = 4;
 
 #[test]
 fn guests_that_start_together_are_not_mistaken_for_each_other() {
