@@ -32,7 +32,8 @@ fn emulation_can_be_asked_for_and_shares_no_template() {
     // copy of one that ran in the other way, and that one goes on being copied.
     let machine = Machine::alone();
     let run = |accelerator: &str| {
-        machine.run_with(&["--accelerator", accelerator, "--timeout-seconds", "120"], ["true"])
+        let options = ["--accelerator", accelerator, "--timeout-seconds", "120"];
+        machine.run_with(&options, ["true"]).env("PYRO_TRANSPORT", "vsock")
     };
     run("kvm").finish().exits(0).explains(&[&summary("kvm", "guest_vsock")]);
     let before = templates(machine.cache()).0;
