@@ -6,7 +6,7 @@ use std::path::Path;
 use pyro_image::GuestKit;
 use pyro_proto::agent::{ARGUMENT_SERIAL, ARGUMENT_VSOCK};
 use pyro_proto::shim::{Accelerator, Purpose, Transport};
-use pyro_vmm::{Qemu, VmmError, try_vsock};
+use pyro_vmm::{Qemu, VHOST_DEVICE, VmmError, try_vsock};
 use pyro_vsock::{Cid, ports_open_to_guests};
 use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
@@ -18,11 +18,8 @@ use crate::{AcceleratorChoice, Code, Failure, Pyro, TransportChoice};
 /// The device through which guests use the processor's virtualization.
 const KVM_DEVICE: &str = "/dev/kvm";
 
-/// The device through which guests get a context id.
-const VSOCK_DEVICE: &str = "/dev/vhost-vsock";
-
-/// What came of trials is kept under this prefix; forgetting it has all of them made anew.
-pub(crate) const TRIALS: &str = "trial/";
+/// What came of trials is kept under this prefix.
+const TRIALS: &str = "trial/";
 
 /// Why there is no KVM in a guest of pyro's.
 pub(crate) const NO_NESTING: &str = "this is a computer inside a pyro VM, where nested virtualization is switched off: it has been a way out of VMs";
@@ -99,7 +96,7 @@ impl VsockHost {
     /// What the device's file says. Every command asks: to open it would cost each some 20 ms, for which the kernel waits
     /// as it closes it again (`synchronize_rcu`, drivers/vhost/vsock.c).
     pub(crate) fn glance() -> VsockHost {
-        let path = Path::new(VSOCK_DEVICE);
+        let path = Path::new(VHOST_DEVICE);
         match access(path, Access::READ_OK | Access::WRITE_OK) {
             Ok(()) => VsockHost::Permitted,
             Err(_) if path.exists() => VsockHost::Forbidden,
@@ -129,11 +126,11 @@ impl VsockHost {
     /// Why it cannot be had.
     pub(crate) fn reason(&self) -> String {
         match self {
-            VsockHost::Ready | VsockHost::Permitted => format!("{VSOCK_DEVICE} can be used"),
-            VsockHost::Missing => format!("there is no {VSOCK_DEVICE}"),
-            VsockHost::Unloaded => format!("the module of {VSOCK_DEVICE} is not loaded"),
-            VsockHost::Forbidden => format!("{VSOCK_DEVICE} is not readable and writable for this user"),
-            VsockHost::Refused(why) => format!("{VSOCK_DEVICE} is of no use: {why}"),
+            VsockHost::Ready | VsockHost::Permitted => format!("{VHOST_DEVICE} can be used"),
+            VsockHost::Missing => format!("there is no {VHOST_DEVICE}"),
+            VsockHost::Unloaded => format!("the module of {VHOST_DEVICE} is not loaded"),
+            VsockHost::Forbidden => format!("{VHOST_DEVICE} is not readable and writable for this user"),
+            VsockHost::Refused(why) => format!("{VHOST_DEVICE} is of no use: {why}"),
         }
     }
 

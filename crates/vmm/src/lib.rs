@@ -39,7 +39,7 @@ pub use machine::{Accelerator, Disk, Flush, Image, Machine, MachineError, Serial
 pub use qemu::{QEMU_PROGRAM, QEMU_VERSION_MIN, Qemu, QemuError, QemuVersion};
 pub use qemu_vm::{QemuVm, QemuVmm};
 pub use qmp::QmpError;
-pub use rendezvous::try_vsock;
+pub use rendezvous::{VHOST_DEVICE, try_vsock};
 pub use scratch::{
     BLANK_RECIPE, ScratchError, check_layer, create_blank, create_disposable_overlay, create_overlay,
     merge_layers,

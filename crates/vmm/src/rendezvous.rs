@@ -22,7 +22,7 @@ use crate::limits::CID_TRIES_MAX;
 use crate::vm::GuestChannels;
 
 /// Device node through which a guest gets a context id.
-pub(crate) const VHOST_DEVICE: &str = "/dev/vhost-vsock";
+pub const VHOST_DEVICE: &str = "/dev/vhost-vsock";
 
 /// The two sockets that a guest will come to.
 #[derive(Debug)]
