@@ -238,7 +238,8 @@ mod tests {
             assert_eq!(entry.command.as_deref(), Some("/p"), "{shape:?}");
             assert_eq!(entry.arguments.as_deref(), Some(invocation.arguments.as_slice()), "{shape:?}");
             assert!(!entry.switched_off && entry.variables.is_empty());
-            assert_eq!(entry.forwarded.is_some_and(|names| names.len() == 9), shape == Shape::Codex);
+            let forwarded = (shape == Shape::Codex).then(|| FORWARDED.map(str::to_owned).to_vec());
+            assert_eq!(entry.forwarded, forwarded, "{shape:?}");
         }
     }
 
