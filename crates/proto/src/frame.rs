@@ -9,7 +9,7 @@ use crate::limits::{DATA_BYTES_MAX, FRAME_HEADER_BYTES, MESSAGE_BYTES_MAX, OPEN_
 pub struct StreamId(pub u32);
 
 impl StreamId {
-    /// The connection itself, on which only [`Kind::Hello`] travels.
+    /// The connection itself: [`Kind::Hello`] comes first on it, [`Kind::Reply`] last.
     pub const CONNECTION: StreamId = StreamId(0);
 }
 
@@ -22,7 +22,7 @@ pub enum Kind {
     Open,
     /// News of a call from the side that serves it.
     Event,
-    /// The end of a call, exactly one.
+    /// The end of a call, exactly one; on [`StreamId::CONNECTION`] why the connection ends, whatever is still asked.
     Reply,
     /// News of a call from the side that opened it: a resize, a signal, a kill.
     Input,
@@ -166,6 +166,11 @@ pub enum FrameError {
 }
 
 impl Frame {
+    /// Whether it ends the connection.
+    pub fn is_last(&self) -> bool {
+        self.stream == StreamId::CONNECTION && self.kind == Kind::Reply
+    }
+
     /// Bytes of `channel`; `bytes` beyond [`DATA_BYTES_MAX`] are the caller's mistake and refused by the peer.
     pub fn data(stream: StreamId, channel: Channel, bytes: &[u8]) -> Frame {
         let mut payload = Vec::with_capacity(bytes.len() + 1);

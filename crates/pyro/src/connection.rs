@@ -144,7 +144,7 @@ impl Call<'_> {
         self.settle()?;
         loop {
             let frame = self.connection.next().await?;
-            if frame.stream != self.stream {
+            if frame.stream != self.stream && !frame.is_last() {
                 continue;
             }
             match frame.kind {

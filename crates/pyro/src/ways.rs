@@ -7,7 +7,7 @@ use pyro_image::GuestKit;
 use pyro_proto::agent::{ARGUMENT_SERIAL, ARGUMENT_VSOCK};
 use pyro_proto::shim::{Accelerator, Purpose, Transport};
 use pyro_vmm::{Qemu, VHOST_DEVICE, VmmError, try_vsock};
-use pyro_vsock::{Cid, ports_open_to_guests};
+use pyro_vsock::{Cid, ports_open_to_guests, try_socket};
 use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,7 @@ pub(crate) struct KvmDevice {
 pub(crate) enum VsockHost {
     /// It was had, just now.
     Ready,
-    /// Its device may be opened, and has not been.
+    /// Its device may be opened, and has not been; a socket was had.
     Permitted,
     /// There is no such device.
     Missing,
@@ -93,12 +93,15 @@ impl KvmDevice {
 }
 
 impl VsockHost {
-    /// What the device's file says. Every command asks: to open it would cost each some 20 ms, for which the kernel waits
+    /// What the device's file says, and the family of sockets. Every command asks: to open the device would cost each some 20 ms, for which the kernel waits
     /// as it closes it again (`synchronize_rcu`, drivers/vhost/vsock.c).
     pub(crate) fn glance() -> VsockHost {
         let path = Path::new(VHOST_DEVICE);
         match access(path, Access::READ_OK | Access::WRITE_OK) {
-            Ok(()) => VsockHost::Permitted,
+            Ok(()) => match try_socket() {
+                Ok(()) => VsockHost::Permitted,
+                Err(error) => VsockHost::Refused(format!("no AF_VSOCK socket can be had: {error}")),
+            },
             Err(_) if path.exists() => VsockHost::Forbidden,
             Err(_) => VsockHost::Missing,
         }

@@ -37,7 +37,7 @@ use crate::calls::Calls;
 use crate::client::{Client, ClientEvent, reply};
 use crate::clock::HostClock;
 use crate::continued::Continued;
-use crate::failure::{failure, link_failed, vm_ended};
+use crate::failure::{expired, failure, link_failed, stopped, vm_ended};
 use crate::followers::Followers;
 use crate::identity::realtime_ns;
 use crate::layers::Layers;
@@ -318,11 +318,7 @@ impl<V: Vm> Driver<V> {
     fn on_time(&mut self) -> Option<Over> {
         let now = Instant::now();
         if self.lifetime.due(self.is_busy()).is_some_and(|due| due <= now) {
-            return Some(Over::Asked(Failure {
-                code: FailureCode::Expired,
-                message: "the VM's time to live is over".to_owned(),
-                console: Vec::new(),
-            }));
+            return Some(Over::Asked(expired()));
         }
         self.calls.is_overdue(now, EXEC_STALLED_RECHECK).then(|| {
             Over::Failed(Failure {
@@ -442,10 +438,6 @@ fn paused() -> Failure {
         message: "the workspace was paused".to_owned(),
         console: Vec::new(),
     }
-}
-
-fn stopped() -> Failure {
-    Failure { code: FailureCode::Stopped, message: "the VM was stopped".to_owned(), console: Vec::new() }
 }
 
 fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

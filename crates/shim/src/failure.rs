@@ -19,6 +19,16 @@ pub(crate) fn failure(code: FailureCode, message: impl Into<String>) -> Failure 
     Failure { code, message, console: Vec::new() }
 }
 
+/// The VM was told to end.
+pub(crate) fn stopped() -> Failure {
+    failure(FailureCode::Stopped, "the VM was stopped")
+}
+
+/// The VM's time is over.
+pub(crate) fn expired() -> Failure {
+    failure(FailureCode::Expired, "the VM's time to live is over")
+}
+
 /// The VM ended by itself.
 pub(crate) fn vm_ended(exit: &Exit, console: &[u8]) -> Failure {
     let code = match exit {

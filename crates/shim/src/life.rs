@@ -15,7 +15,7 @@ use pyro_proto::{Kind, StreamId, decode};
 use pyro_vmm::{Confinement, Qemu, QemuVmm, Vm, Vmm};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::bringup::{Bringup, Running, Up};
 use crate::call::ClientId;
@@ -23,7 +23,7 @@ use crate::calls::Calls;
 use crate::client::{ClientEvent, Connection, event, reply};
 use crate::clock::HostClock;
 use crate::driver::{Driver, End, Session};
-use crate::failure::{failure, system};
+use crate::failure::{expired, failure, system};
 use crate::followers::Followers;
 use crate::guest::Guest;
 use crate::held::Held;
@@ -125,7 +125,7 @@ async fn supervise<M: Vmm>(vmm: M, connection: Connection, order: &Order, signal
     };
     timeline.step("claim");
     let told = Told { connection: &mut connection, signals };
-    match bring_up(&vmm, told, order, &held, &mut timeline).await {
+    match bring_up(&vmm, told, order, (&held, born), &mut timeline).await {
         Err(failure) => {
             // Why the VM did not come up says more than why its record stays; the next command removes that.
             let _ = held.release();
@@ -213,12 +213,12 @@ async fn left(connection: &mut Connection, start: &Start) {
     let _ = connection.frames.next().await;
 }
 
-/// Brings the VM up, unless the starter leaves or this process is told to end.
+/// Brings the VM up, unless its time is over before, the starter leaves or this process is told to end.
 async fn bring_up<M: Vmm>(
     vmm: &M,
     told: Told<'_>,
     order: &Order,
-    held: &Held,
+    (held, born): (&Held, Instant),
     timeline: &mut Timeline,
 ) -> Result<Up<M::Vm>, Failure> {
     let Told { connection, signals } = told;
@@ -232,8 +232,10 @@ async fn bring_up<M: Vmm>(
     let mut on_vmm = |pid: u32| held.record_vmm(pid);
     let (place, workspace) = (&held.claim.place, held.workspace.as_ref());
     let bringup = Bringup { vmm, start, place, workspace, timeline, tell: &mut tell, on_vmm: &mut on_vmm };
+    let due = lifetime(start, born).due(true);
     let called_off = tokio::select! {
         up = bringup.run() => return up,
+        () = sleep_until(due.unwrap_or(born)), if due.is_some() => expired(),
         () = left(connection, start) => failure(FailureCode::Stopped, "the client left"),
         () = signals.next() => failure(FailureCode::Stopped, "the supervisor was told to end"),
     };
@@ -309,8 +311,13 @@ async fn drive<V: Vm>(
         }
     }
     end.vm.kill().await;
+    let is_shared = held.workspace.is_some();
     let released = held.release();
     farewell(&mut end, released);
+    if !is_shared {
+        // Its command may still be on the way. Who comes too late to a workspace's VM starts another.
+        bid_farewell(&end);
+    }
     for (_, client) in end.clients {
         client.flush(FLUSH_SECONDS_MAX).await;
     }
@@ -335,6 +342,15 @@ fn farewell<V>(end: &mut End<V>, released: Result<(), Failure>) {
     for ((client, stream), answer) in unanswered.chain(stopped) {
         if let (Some(client), Some(frame)) = (end.clients.get(&client), reply(stream, &answer)) {
             let _ = client.outbox.send(frame);
+        }
+    }
+}
+
+/// Tells every client why its connection ends, whatever it asks for from now on.
+fn bid_farewell<V>(end: &End<V>) {
+    if let Some(frame) = reply(StreamId::CONNECTION, &Reply::Failed(end.failure.clone())) {
+        for client in end.clients.values() {
+            let _ = client.outbox.send(frame.clone());
         }
     }
 }

@@ -18,6 +18,14 @@ const CONNECT_TIMEOUT: libc::c_int = 6;
 
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
+/// Whether sockets of this family can be had at all: containers' rules often forbid them. Takes no time.
+///
+/// # Errors
+/// What the kernel says to who asks for one.
+pub fn try_socket() -> io::Result<()> {
+    stream().map(drop)
+}
+
 /// Listens at a port of the host for its guests; whoever else is on the host comes from elsewhere.
 ///
 /// # Errors

@@ -88,7 +88,10 @@ impl<V: Vm> Driver<V> {
                 ending.asking.push(owner);
                 Ok(())
             }
-            _ => self.answer(owner.0, owner.1, &Reply::Failed(super::stopped())),
+            _ => {
+                let failure = ending.failure.clone();
+                self.answer(owner.0, owner.1, &Reply::Failed(failure))
+            }
         }
     }
 

@@ -354,6 +354,23 @@ async fn time_limits_hold_against_a_silent_guest() {
     }
 }
 
+/// A VM whose time is over before it is up, or before its command is there, says so.
+#[tokio::test(start_paused = true)]
+async fn a_time_to_live_may_be_too_short() {
+    let never_up = FakeVmm::new(async |_| std::future::pending().await).with_fault(Fault::SilentGuest);
+    let failure = Bench::new(Some(1)).run(never_up, async |mut client| client.failure(1).await).await;
+    assert_eq!(failure.code, FailureCode::Expired);
+    let up = guest(async |_agent: Agent, _| std::future::pending().await);
+    let failure = Bench::new(Some(1))
+        .run(up, async |mut client| {
+            client.started().await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            client.failure(StreamId::CONNECTION.0).await
+        })
+        .await;
+    assert_eq!(failure.code, FailureCode::Expired);
+}
+
 /// The VM's end in the middle of a command is the command's answer, with the console's end.
 #[tokio::test]
 async fn a_panic_ends_open_commands() {
