@@ -1,7 +1,11 @@
 //! Which accelerator and which transport a guest gets, and what is told of it.
 
+use std::fs;
+use std::path::Path;
+
 use super::{as_by_default, summary, wait_patiently};
-use crate::support::Machine;
+use crate::host::in_namespace;
+use crate::support::{Call, Machine};
 use crate::templates::templates;
 
 /// Where a program listens that has nothing to do with pyro.
@@ -24,6 +28,53 @@ fn kvm_and_vsock_are_taken_where_they_are() {
     let _listener = pyro_vsock::listen(STRANGERS_PORT).unwrap();
     let told = as_by_default(machine.pyro(["doctor"])).finish();
     told.exits(0).tells(&format!("listen on vsock, and guests can reach them: port {STRANGERS_PORT} fix: "));
+    // What is known of the host does not hold in a container of it that forbids the sockets.
+    let rules = machine.root().join("rules");
+    fs::write(&rules, without_vsock_sockets()).unwrap();
+    let contained = |call: Call| in_container(as_by_default(call), &rules);
+    contained(machine.run(["true"])).finish().exits(0).explains(&[&summary("kvm", "guest_serial")]);
+    let reason =
+        "/dev/vhost-vsock is of no use: no AF_VSOCK socket can be had: Operation not permitted (os error 1)";
+    let told = contained(machine.pyro(["doctor"])).finish();
+    told.exits(0).tells(&format!("\nTransport: serial ({reason})\n"));
+    let asked = in_container(machine.run(["true"]).env("PYRO_TRANSPORT", "vsock"), &rules).finish();
+    asked.exits(125).says("").explains(&[
+        "guests cannot be reached over vsock",
+        reason,
+        "PYRO_TRANSPORT=serial",
+    ]);
+}
+
+/// The same call in a container that has all of the host, under rules for its system calls.
+fn in_container(call: Call, rules: &Path) -> Call {
+    let script = format!("exec bwrap --dev-bind / / --seccomp 9 -- \"$0\" \"$@\" 9<'{}'", rules.display());
+    in_namespace(call, &["--mount"], &script)
+}
+
+/// A program of seccomp's (linux/filter.h) that lets everything through but sockets of the family 40, AF_VSOCK, as Docker's
+/// rules do.
+fn without_vsock_sockets() -> Vec<u8> {
+    const LOAD: u16 = 0x20;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const SYSTEM_CALL: u32 = 0;
+    const FIRST_ARGUMENT: u32 = 16;
+    const SOCKET: u32 = 41;
+    const AF_VSOCK: u32 = 40;
+    const EPERM: u32 = 0x0005_0001;
+    const ALLOW: u32 = 0x7fff_0000;
+    let program: [(u16, u8, u8, u32); 6] = [
+        (LOAD, 0, 0, SYSTEM_CALL),
+        (JUMP_IF_EQUAL, 0, 3, SOCKET),
+        (LOAD, 0, 0, FIRST_ARGUMENT),
+        (JUMP_IF_EQUAL, 0, 1, AF_VSOCK),
+        (RETURN, 0, 0, EPERM),
+        (RETURN, 0, 0, ALLOW),
+    ];
+    let bytes = |(code, yes, no, value): (u16, u8, u8, u32)| {
+        [&code.to_le_bytes()[..], &[yes, no], &value.to_le_bytes()].concat()
+    };
+    program.map(bytes).concat()
 }
 
 #[test]
