@@ -1,8 +1,8 @@
 //! The patch is exact: for any edits in the guest, `diff | git apply` on a copy of the seed gives the guest's
 //! tree, byte for byte, modes and links included.
 //!
-//! Each case is a workspace of its own, with edits from a generator run by one Perl process in the guest; the
-//! guest's tree is taken by its own `tar`, not by pyro. `PYRO_TEST_CASES` asks for more of them, and
+//! A workspace is edited, compared, edited further and compared again, with edits from a generator that one Perl process
+//! in the guest does; the guest's tree is taken by its own `tar`, not by pyro. `PYRO_TEST_CASES` asks for more of them, and
 //! `PYRO_TEST_SEED` repeats a run whose seed a failure has printed.
 
 mod edits;
@@ -16,10 +16,13 @@ use crate::support::Machine;
 use crate::support::tree::{Tree, assert_same, copy, git_apply, unpack};
 use edits::{Edit, program};
 
-/// Cases of one seed in CI; there are four seeds.
+/// Trees of one seed that are compared in CI; there are four seeds.
 const CASES_DEFAULT: u32 = 50;
 
-/// Steps in which a failing case is made smaller: each is another workspace.
+/// Of them so many in one workspace: to make and seed one takes as long as two of them.
+const STAGES: u32 = 5;
+
+/// Steps in which a failing one is made smaller: each is another workspace.
 const SHRINK_STEPS_MAX: u32 = 40;
 
 #[test]
@@ -55,14 +58,19 @@ fn round_trip(make_seed: fn(&Path)) {
     let random = number("PYRO_TEST_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let cases = number("PYRO_TEST_CASES").map_or(CASES_DEFAULT, |cases| u32::try_from(cases).unwrap());
     println!("PYRO_TEST_SEED={random} cases={cases} files={}", paths.len());
-    let config =
-        Config { cases, max_shrink_iters: SHRINK_STEPS_MAX, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases: cases.div_ceil(STAGES),
+        max_shrink_iters: SHRINK_STEPS_MAX,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&random.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let strategy = proptest::collection::vec(edits::edit(paths), 1..40);
-    let outcome = runner.run(&strategy, |edits| {
-        let checked = std::panic::catch_unwind(|| check(&machine, &seed, &edits));
+    let strategy =
+        proptest::collection::vec(proptest::collection::vec(edits::edit(paths), 1..40), STAGES as usize);
+    let outcome = runner.run(&strategy, |stages| {
+        let checked = std::panic::catch_unwind(|| check(&machine, &seed, &stages));
         checked.map_err(|panic| TestCaseError::fail(text_of(&panic)))
     });
     if let Err(error) = outcome {
@@ -70,21 +78,20 @@ fn round_trip(make_seed: fn(&Path)) {
     }
 }
 
-/// One case: seed, edit, diff, apply, compare.
-fn check(machine: &Machine, seed: &Path, edits: &[Edit]) {
+/// One workspace: seed, then edit, diff, apply and compare, over and over.
+fn check(machine: &Machine, seed: &Path, stages: &[Vec<Edit>]) {
     let workspace = machine.seeded(seed);
-    workspace.perl(program(edits));
-    let patch = workspace.patch();
-    let scratch = tempfile::tempdir_in(machine.root()).unwrap();
-    let (patched, guest) = (scratch.path().join("patched"), scratch.path().join("guest"));
-    copy(seed, &patched);
-    git_apply(&patched, &patch);
-    unpack(&workspace.tar(), &guest);
-    assert_same(
-        &Tree::as_git_sees(&guest),
-        &Tree::as_git_sees(&patched),
-        "the patched seed is the guest's tree",
-    );
+    for (stage, edits) in stages.iter().enumerate() {
+        workspace.perl(program(edits));
+        let patch = workspace.patch();
+        let scratch = tempfile::tempdir_in(machine.root()).unwrap();
+        let (patched, guest) = (scratch.path().join("patched"), scratch.path().join("guest"));
+        copy(seed, &patched);
+        git_apply(&patched, &patch);
+        unpack(&workspace.tar(), &guest);
+        let what = format!("stage {stage}: the patched seed is the guest's tree");
+        assert_same(&Tree::as_git_sees(&guest), &Tree::as_git_sees(&patched), &what);
+    }
 }
 
 fn text_of(panic: &Box<dyn std::any::Any + Send>) -> String {

@@ -21,7 +21,7 @@ fn a_reset_brings_back_the_exact_tree() {
     workspace.snapshot("checkpoint", &[]);
     let script = "dpkg -i debs/tree_*.deb >/dev/null; dpkg -r hello >/dev/null; rm -rf debs /usr/share/perl5 /opt/link
         echo 'LANG=C' > /etc/default/locale; sed -i s/there/elsewhere/ /etc/hosts; chmod 600 /etc/hosts; useradd -m other
-        truncate -s 1G /home/me/own; touch -d 2001-01-01 /home /usr/bin/env; mkfifo /usr/lib/pipe; mv /usr/share/doc /usr/doc
+        truncate -s 64M /home/me/own; touch -d 2001-01-01 /home /usr/bin/env; mkfifo /usr/lib/pipe; mv /usr/share/doc /usr/doc
         chown 7:8 /usr/bin/git; rm /bin/dir; mkdir /bin/dir; tree /home >/dev/null";
     workspace.shell(script);
     set_attribute(&workspace, "/etc/hosts", "later");
