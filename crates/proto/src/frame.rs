@@ -9,7 +9,7 @@ use crate::limits::{DATA_BYTES_MAX, FRAME_HEADER_BYTES, MESSAGE_BYTES_MAX, OPEN_
 pub struct StreamId(pub u32);
 
 impl StreamId {
-    /// The connection itself: [`Kind::Hello`] comes first on it, [`Kind::Reply`] last.
+    /// The connection itself: [`Kind::Hello`] comes first on it, [`Kind::Reply`], where one comes, last.
     pub const CONNECTION: StreamId = StreamId(0);
 }
 
@@ -22,7 +22,8 @@ pub enum Kind {
     Open,
     /// News of a call from the side that serves it.
     Event,
-    /// The end of a call, exactly one; on [`StreamId::CONNECTION`] why the connection ends, whatever is still asked.
+    /// The end of a call, exactly one. On [`StreamId::CONNECTION`] it is why a supervisor ends the connection, and the
+    /// answer to whatever comes too late: to clients of VMs without a workspace.
     Reply,
     /// News of a call from the side that opened it: a resize, a signal, a kill.
     Input,

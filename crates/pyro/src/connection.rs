@@ -213,3 +213,36 @@ pub(crate) fn lost(cause: impl std::fmt::Display) -> Failure {
         .because(cause)
         .fix("run the command again")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a supervisor says last answers a request that it has never read.
+    #[tokio::test]
+    async fn the_last_words_are_an_answer() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let failure = shim::Failure {
+            code: shim::FailureCode::Expired,
+            message: "over".to_owned(),
+            console: Vec::new(),
+        };
+        let last = shim::Reply::Failed(failure);
+        let supervisor = async {
+            let (source, sink) = theirs.into_split();
+            let (outbox, queue) = outbox(QUEUE_BYTES_MAX);
+            let hello = FrameReader::new(source).next().await.unwrap().unwrap();
+            for (kind, payload) in [(Kind::Hello, hello.payload), (Kind::Reply, encode(&last).unwrap())] {
+                outbox.send(Frame { stream: StreamId::CONNECTION, kind, payload }).unwrap();
+            }
+            drop(outbox);
+            queue.write_to(sink).await.unwrap();
+        };
+        let client = async {
+            let mut connection = Connection::greet(ours).await.unwrap();
+            connection.request(&shim::Request::Status, |_| {}).await.unwrap()
+        };
+        let ((), answer) = tokio::join!(supervisor, client);
+        assert_eq!(answer, last);
+    }
+}

@@ -7,7 +7,7 @@ use pyro_image::GuestKit;
 use pyro_proto::agent::{ARGUMENT_SERIAL, ARGUMENT_VSOCK};
 use pyro_proto::shim::{Accelerator, Purpose, Transport};
 use pyro_vmm::{Qemu, VHOST_DEVICE, VmmError, try_vsock};
-use pyro_vsock::{Cid, ports_open_to_guests, try_socket};
+use pyro_vsock::{Cid, check_permission, ports_open_to_guests};
 use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,7 @@ pub(crate) struct KvmDevice {
 pub(crate) enum VsockHost {
     /// It was had, just now.
     Ready,
-    /// Its device may be opened, and has not been; a socket was had.
+    /// Its device may be opened, and has not been; no rule is against its sockets.
     Permitted,
     /// There is no such device.
     Missing,
@@ -93,14 +93,14 @@ impl KvmDevice {
 }
 
 impl VsockHost {
-    /// What the device's file says, and the family of sockets. Every command asks: to open the device would cost each some 20 ms, for which the kernel waits
-    /// as it closes it again (`synchronize_rcu`, drivers/vhost/vsock.c).
+    /// What the device's file says, and rules against sockets. Every command asks: to open the device would cost each some
+    /// 20 ms, for which the kernel waits as it closes it again (`synchronize_rcu`, drivers/vhost/vsock.c).
     pub(crate) fn glance() -> VsockHost {
         let path = Path::new(VHOST_DEVICE);
         match access(path, Access::READ_OK | Access::WRITE_OK) {
-            Ok(()) => match try_socket() {
+            Ok(()) => match check_permission() {
                 Ok(()) => VsockHost::Permitted,
-                Err(error) => VsockHost::Refused(format!("no AF_VSOCK socket can be had: {error}")),
+                Err(error) => VsockHost::Refused(format!("AF_VSOCK sockets are forbidden: {error}")),
             },
             Err(_) if path.exists() => VsockHost::Forbidden,
             Err(_) => VsockHost::Missing,
@@ -109,6 +109,10 @@ impl VsockHost {
 
     /// Does all that a VM's start needs of it, and undoes it.
     pub(crate) fn look() -> VsockHost {
+        let glanced = VsockHost::glance();
+        if glanced != VsockHost::Permitted {
+            return glanced;
+        }
         match try_vsock() {
             Ok(()) => VsockHost::Ready,
             Err(VmmError::Open { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {

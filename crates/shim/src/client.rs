@@ -102,19 +102,26 @@ impl Connection {
         hello.check().map_err(|error| ConnectionError::Hello(error.to_string()))
     }
 
-    /// Hands the frames to the driver until the client leaves.
+    /// Introduces the client to the driver, and hands its frames on until it leaves.
     pub(crate) async fn pump(self, id: ClientId, driver: mpsc::Sender<ClientEvent>) {
-        let Connection { mut frames, client } = self;
-        if driver.send(ClientEvent::Joined(id, client)).await.is_err() {
+        if driver.send(ClientEvent::Joined(id, self.client)).await.is_ok() {
+            relay(self.frames, id, driver).await;
+        }
+    }
+}
+
+/// Hands a client's frames to the driver until it leaves.
+pub(crate) async fn relay(
+    mut frames: FrameReader<OwnedReadHalf>,
+    id: ClientId,
+    driver: mpsc::Sender<ClientEvent>,
+) {
+    while let Ok(Some(frame)) = frames.next().await {
+        if driver.send(ClientEvent::Frame(id, frame)).await.is_err() {
             return;
         }
-        while let Ok(Some(frame)) = frames.next().await {
-            if driver.send(ClientEvent::Frame(id, frame)).await.is_err() {
-                return;
-            }
-        }
-        let _ = driver.send(ClientEvent::Left(id)).await;
     }
+    let _ = driver.send(ClientEvent::Left(id)).await;
 }
 
 /// The end of a call, as a frame.

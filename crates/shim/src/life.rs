@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::bringup::{Bringup, Running, Up};
 use crate::call::ClientId;
 use crate::calls::Calls;
-use crate::client::{ClientEvent, Connection, event, reply};
+use crate::client::{ClientEvent, Connection, event, relay, reply};
 use crate::clock::HostClock;
 use crate::driver::{Driver, End, Session};
 use crate::failure::{expired, failure, system};
@@ -232,10 +232,9 @@ async fn bring_up<M: Vmm>(
     let mut on_vmm = |pid: u32| held.record_vmm(pid);
     let (place, workspace) = (&held.claim.place, held.workspace.as_ref());
     let bringup = Bringup { vmm, start, place, workspace, timeline, tell: &mut tell, on_vmm: &mut on_vmm };
-    let due = lifetime(start, born).due(true);
     let called_off = tokio::select! {
         up = bringup.run() => return up,
-        () = sleep_until(due.unwrap_or(born)), if due.is_some() => expired(),
+        over = time_is_over(start, born) => over,
         () = left(connection, start) => failure(FailureCode::Stopped, "the client left"),
         () = signals.next() => failure(FailureCode::Stopped, "the supervisor was told to end"),
     };
@@ -255,7 +254,7 @@ async fn drive<V: Vm>(
 ) {
     let Running { guest, continued, .. } = running;
     let (events, queue) = mpsc::channel(DRIVER_QUEUE_FRAMES);
-    tokio::spawn(connection.pump(STARTER, events.clone()));
+    tokio::spawn(relay(connection.frames, STARTER, events.clone()));
     let welcoming = listener.map(|listener| tokio::spawn(welcome(listener, events)));
     let session = held.workspace.as_ref().map(|workspace| Session {
         recorder: Recorder::new(
@@ -290,7 +289,7 @@ async fn drive<V: Vm>(
         lifetime: lifetime(start, born),
         session,
         calls: Calls::default(),
-        clients: HashMap::new(),
+        clients: HashMap::from([(STARTER, connection.client)]),
         followers: Followers::default(),
         transfers: Turns::default(),
         capture: None,
@@ -311,16 +310,25 @@ async fn drive<V: Vm>(
         }
     }
     end.vm.kill().await;
-    let is_shared = held.workspace.is_some();
+    let has_workspace = held.workspace.is_some();
     let released = held.release();
     farewell(&mut end, released);
-    if !is_shared {
+    if !has_workspace {
         // Its command may still be on the way. Who comes too late to a workspace's VM starts another.
         bid_farewell(&end);
     }
     for (_, client) in end.clients {
         client.flush(FLUSH_SECONDS_MAX).await;
     }
+}
+
+/// Waits until the time of a VM is over that nobody uses yet, if it ever is.
+async fn time_is_over(start: &Start, born: Instant) -> Failure {
+    match lifetime(start, born).due(true) {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+    expired()
 }
 
 fn lifetime(start: &Start, born: Instant) -> Lifetime {

@@ -16,4 +16,4 @@ mod sockets;
 pub use address::{Address, HOST_CID};
 pub use cid::{Cid, claim, own_cid};
 pub use diag::ports_open_to_guests;
-pub use sockets::{Acceptor, connect, listen, try_socket};
+pub use sockets::{Acceptor, check_permission, connect, listen};

@@ -18,12 +18,16 @@ const CONNECT_TIMEOUT: libc::c_int = 6;
 
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
-/// Whether sockets of this family can be had at all: containers' rules often forbid them. Takes no time.
+/// Whether this process may have sockets of this family, which containers' rules often forbid. Other errors, such as that
+/// of a module which is not loaded yet, forbid nothing.
 ///
 /// # Errors
-/// What the kernel says to who asks for one.
-pub fn try_socket() -> io::Result<()> {
-    stream().map(drop)
+/// What the kernel says to a process that may not.
+pub fn check_permission() -> io::Result<()> {
+    match stream() {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Listens at a port of the host for its guests; whoever else is on the host comes from elsewhere.

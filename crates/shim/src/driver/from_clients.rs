@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{Driver, Fault, Session, refused};
 use crate::call::{ClientId, Owner, Work};
 use crate::client::ClientEvent;
+use crate::failure::stopped;
 use crate::limits::{CALLS_OPEN_MAX, CLIENTS_MAX};
 
 impl<V: Vm> Driver<V> {
@@ -88,10 +89,7 @@ impl<V: Vm> Driver<V> {
                 ending.asking.push(owner);
                 Ok(())
             }
-            _ => {
-                let failure = ending.failure.clone();
-                self.answer(owner.0, owner.1, &Reply::Failed(failure))
-            }
+            _ => self.answer(owner.0, owner.1, &Reply::Failed(stopped())),
         }
     }
 

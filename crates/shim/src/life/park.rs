@@ -4,7 +4,7 @@ use pyro_proto::shim::{Failure, FailureCode, Purpose, Reply, Start};
 use pyro_vmm::{Flush, Vm};
 use tokio::time::Instant;
 
-use super::{Order, Visit, open, settle_new};
+use super::{Order, Visit, open, settle_new, time_is_over};
 use crate::bringup::Running;
 use crate::client::reply;
 use crate::continued::Continued;
@@ -50,6 +50,7 @@ pub(super) async fn park<V: Vm>(running: Running<V>, order: &Order, mut held: He
     };
     let door = tokio::select! {
         door = become_it => door,
+        over = time_is_over(&start, born) => Err(over),
         _ = connection.frames.next() => Err(failure(FailureCode::Stopped, "the client left")),
         () = signals.next() => Err(failure(FailureCode::Stopped, "the supervisor was told to end")),
     };

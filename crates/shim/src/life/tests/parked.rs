@@ -53,9 +53,13 @@ impl Lot {
 
     /// Takes the ticket and gives the order.
     async fn claim(&self, purpose: Purpose) -> Client {
+        self.claim_for(purpose, None).await
+    }
+
+    async fn claim_for(&self, purpose: Purpose, ttl_seconds: Option<u64>) -> Client {
         std::fs::rename(self.ticket(), self.place().claimed()).unwrap();
         let mut client = self.connect().await;
-        let start = Start { purpose, ..self.bench.start.clone() };
+        let start = Start { purpose, ttl_seconds, ..self.bench.start.clone() };
         client.open(1, &Request::Start(Box::new(start))).await;
         client
     }
@@ -106,6 +110,20 @@ async fn a_parked_vm_becomes_a_workspace() {
     assert_eq!(record.state, WorkspaceState::Ready);
     assert!(lot.bench.directories.layer(&record.head).exists());
     assert!(log.lines().iter().any(|line| line.starts_with("prepare Empty")));
+}
+
+/// One whose time is over before it has become what was asked for says so.
+#[tokio::test]
+async fn a_time_to_live_may_be_too_short_for_a_parked_vm() {
+    let (lot, log) = (Lot::new(), Log::default());
+    lot.bench
+        .run(vmm(&log), async |spawner| {
+            drop(spawner);
+            lot.parked().await;
+            let mut client = lot.claim_for(lot.run.clone(), Some(0)).await;
+            assert_eq!(client.failure(1).await.code, FailureCode::Expired);
+        })
+        .await;
 }
 
 /// Who has no ticket gets nothing, and who has one for something else loses it.
