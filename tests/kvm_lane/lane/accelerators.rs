@@ -34,7 +34,7 @@ fn kvm_and_vsock_are_taken_where_they_are() {
     let contained = |call: Call| in_container(as_by_default(call), &rules);
     contained(machine.run(["true"])).finish().exits(0).explains(&[&summary("kvm", "guest_serial")]);
     let reason =
-        "/dev/vhost-vsock is of no use: no AF_VSOCK socket can be had: Operation not permitted (os error 1)";
+        "/dev/vhost-vsock is of no use: AF_VSOCK sockets are forbidden: Operation not permitted (os error 1)";
     let told = contained(machine.pyro(["doctor"])).finish();
     told.exits(0).tells(&format!("\nTransport: serial ({reason})\n"));
     let asked = in_container(machine.run(["true"]).env("PYRO_TRANSPORT", "vsock"), &rules).finish();
