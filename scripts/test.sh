@@ -73,11 +73,8 @@ isolate() {
         XDG_RUNTIME_DIR="$scratch/tmp/run" INSTA_UPDATE=no
 }
 
-# Two tests have VMs at a time; those that wait for a place, or need none, are beside them.
 tests() {
     rm -rf "$reports"
-    threads=$(nproc)
-    export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((threads > 4 ? threads : 4))}"
     # A pipe has one exit status, tee's; cargo's goes around it.
     {
         (isolate && cargo_test --no-fail-fast </dev/null 2>&1) && echo yes >"$notes/passed"

@@ -23,7 +23,8 @@ pub(crate) fn remains_of(root: &Path) -> Vec<String> {
 pub(crate) fn processes_of(root: &Path) -> Vec<Process> {
     let own = std::process::id();
     let mut all = Process::all();
-    all.retain(|process| process.pid != own && process.concerns(root));
+    // In this order: what has become a program meanwhile has closed what was not for it.
+    all.retain(|process| process.pid != own && !process.is_being_started() && process.concerns(root));
     all
 }
 

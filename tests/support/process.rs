@@ -94,6 +94,13 @@ impl Process {
         fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
+    /// Whether another test starts it at this moment: until it is a program of its own it has every file that this one has.
+    pub(crate) fn is_being_started(&self) -> bool {
+        let program = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).ok();
+        let own = std::process::id();
+        self.parent == own && program(self.pid) == program(own)
+    }
+
     /// Whether it has anything under a directory: an open file, its working directory, a word of its command.
     pub(crate) fn concerns(&self, root: &Path) -> bool {
         let proc = PathBuf::from(format!("/proc/{}", self.pid));

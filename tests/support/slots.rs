@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 /// Tests with VMs at a time.
 const SLOTS: usize = 2;
 
-/// A whole run of the suite takes less; who needs all places may wait for most of it.
-const WAIT_SECONDS_MAX: Duration = Duration::from_secs(4 * 3600);
+/// A whole run of the suite takes less; only a hung test makes another wait this long.
+const WAIT_SECONDS_MAX: Duration = Duration::from_secs(3600);
 
 const RECHECK_MS: Duration = Duration::from_millis(20);
 
@@ -22,25 +22,26 @@ pub(crate) struct Slots {
 impl Slots {
     /// Waits for one place.
     pub(crate) fn one() -> Slots {
-        Slots::wait(|paths| paths.iter().find_map(|path| lock(path)).map(|file| vec![file]))
-    }
-
-    /// Waits for all of them, for a test that starts many VMs itself. Who waits holds none: the place that is free is for
-    /// whoever needs no more than that.
-    pub(crate) fn all() -> Slots {
-        Slots::wait(|paths| paths.iter().map(|path| lock(path)).collect())
-    }
-
-    fn wait(take: impl Fn(&[PathBuf]) -> Option<Vec<File>>) -> Slots {
         let paths = paths();
         let deadline = Instant::now() + WAIT_SECONDS_MAX;
         loop {
-            if let Some(held) = take(&paths) {
-                return Slots { _held: held };
+            if let Some(file) = paths.iter().find_map(|path| lock(path)) {
+                return Slots { _held: vec![file] };
             }
             assert!(Instant::now() < deadline, "no place for a VM came free");
             sleep(RECHECK_MS);
         }
+    }
+
+    /// Waits for all of them, for a test that starts many VMs itself. Always in one order, so that two such
+    /// tests do not hold each other up for ever.
+    pub(crate) fn all() -> Slots {
+        let held = paths().into_iter().map(|path| {
+            let file = open(&path);
+            file.lock().unwrap();
+            file
+        });
+        Slots { _held: held.collect() }
     }
 }
 
