@@ -85,7 +85,8 @@ fn emulation_can_be_asked_for_and_shares_no_template() {
     run(&machine, "kvm").finish().exits(0).explains(&[&summary("kvm", "guest_vsock")]);
     let before = templates(machine.cache()).0;
     assert_emulates(run(&machine, "tcg").start());
-    assert_eq!(templates(machine.cache()).0, before);
+    let after = templates(machine.cache()).0;
+    assert!(before.iter().all(|template| after.contains(template)), "{before:?} {after:?}");
     assert_is_copied(&machine);
 }
 
