@@ -9,8 +9,8 @@
 set -eu
 
 TRANSPORTS="vsock serial"
-# The whole stay of an outer machine, on a core that nobody else uses: ten minutes, and on a slow day seventeen.
-MACHINE_SECONDS_MAX=${PYRO_KVM_LANE_SECONDS_MAX:-1800}
+# The whole stay of an outer machine, on a core that nobody else uses.
+MACHINE_SECONDS_MAX=${PYRO_KVM_LANE_SECONDS_MAX:-1020}
 # The kernel, the tests and some guests at a time; the emulator's translations are beside it.
 MACHINE_MIB=3072
 TRANSLATIONS_MIB=768

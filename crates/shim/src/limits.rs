@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// A cold boot that has not answered by then is given up and tried once more, with more time: if it was a hang that is over,
 /// and if it was the machine's slowness there is an end to it. Cold boots take 2–3 s under emulation on an idle machine,
-/// twenty at once about 31 s on two cores, and one on a machine that is emulated itself three to five minutes.
-pub const BOOT_SECONDS_MAX: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(480)];
+/// twenty at once about 31 s on two cores, and one on a machine that is emulated itself more than a minute.
+pub const BOOT_SECONDS_MAX: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(240)];
 
 /// The same for KVM where it has not proven itself. A boot takes one or two seconds, on an emulated machine up to ten: what
 /// is found out here is remembered, and a wrong verdict costs more than half a minute for each transport, once.

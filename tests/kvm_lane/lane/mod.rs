@@ -16,7 +16,7 @@ use rustix::process::Signal;
 use crate::support::{Call, Running};
 
 /// Two boots of an emulated guest on an emulated machine, of which the first one is given up.
-const EMULATED_BOOT_SECONDS_MAX: Duration = Duration::from_secs(660);
+const EMULATED_BOOT_SECONDS_MAX: Duration = Duration::from_secs(420);
 
 /// A call that takes what there is, as a person's does who has set nothing.
 fn as_by_default(call: Call) -> Call {
