@@ -314,8 +314,8 @@ async fn drive<V: Vm>(
     let released = held.release();
     farewell(&mut end, released);
     if !has_workspace {
-        // Its command may still be on the way. Who comes too late to a workspace's VM starts another.
-        bid_farewell(&end);
+        // A run has no other VM. Who comes too late to a workspace's starts another.
+        answer_whoever_is_late(&end);
     }
     for (_, client) in end.clients {
         client.flush(FLUSH_SECONDS_MAX).await;
@@ -354,8 +354,8 @@ fn farewell<V>(end: &mut End<V>, released: Result<(), Failure>) {
     }
 }
 
-/// Tells every client why its connection ends, whatever it asks for from now on.
-fn bid_farewell<V>(end: &End<V>) {
+/// Says last to every client why its connection ends: the answer to what it has asked for and nobody has read.
+fn answer_whoever_is_late<V>(end: &End<V>) {
     if let Some(frame) = reply(StreamId::CONNECTION, &Reply::Failed(end.failure.clone())) {
         for client in end.clients.values() {
             let _ = client.outbox.send(frame.clone());
