@@ -72,9 +72,16 @@ impl Lock {
         (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino())
     }
 
-    /// Another handle of the same lock, for a child process: the lock is held until all handles are closed.
+    /// Another handle of the same lock, for a child process: it holds on to the lock when this process is killed.
     pub(crate) fn share(&self) -> Option<File> {
         self.0.try_clone().ok()
+    }
+}
+
+impl Drop for Lock {
+    /// Closing alone would leave it to any child that another thread is just starting, until that has become its program.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
     }
 }
 
@@ -124,5 +131,18 @@ mod tests {
         assert!(waited.load(Ordering::SeqCst));
         drop(shared);
         assert!(Lock::attempt(&path, Mode::Exclusive).unwrap().is_some());
+    }
+
+    /// Keeps: a lock that was let go is free, whoever has got its handle by then.
+    #[test]
+    fn a_handle_alone_is_no_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let lock = Lock::attempt(&path, Mode::Exclusive).unwrap().unwrap();
+        let inherited = lock.share().unwrap();
+        assert!(Lock::attempt(&path, Mode::Exclusive).unwrap().is_none());
+        drop(lock);
+        assert!(Lock::attempt(&path, Mode::Exclusive).unwrap().is_some());
+        drop(inherited);
     }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
@@ -22,7 +23,8 @@ pub enum LockMode {
 /// A held lock; dropping it lets go.
 #[derive(Debug)]
 pub struct FileLock {
-    file: File,
+    /// `None` once it is handed on.
+    file: Option<File>,
 }
 
 /// Why a lock is not held.
@@ -62,9 +64,9 @@ impl FileLock {
         }
     }
 
-    /// The file behind it: a process that is started with it holds the lock for as long as it has that open.
-    pub fn into_file(self) -> File {
-        self.file
+    /// What a child process is started with that is to hold the lock from now on, for as long as it has that open.
+    pub fn hand_on(mut self) -> Stdio {
+        self.file.take().map_or_else(Stdio::null, Stdio::from)
     }
 
     /// Waits for the lock.
@@ -77,12 +79,21 @@ impl FileLock {
     }
 }
 
+impl Drop for FileLock {
+    /// Closing alone would leave it to any child that another thread is just starting, until that has become its program.
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            let _ = flock(file, FlockOperation::Unlock);
+        }
+    }
+}
+
 fn take(path: &Path, operation: FlockOperation) -> Result<FileLock, LockError> {
     let fail = |source: io::Error| LockError::Io { path: path.to_owned(), source };
     let file = File::options().read(true).append(true).create(true).mode(0o600).open(path).map_err(fail)?;
     loop {
         match flock(&file, operation) {
-            Ok(()) => return Ok(FileLock { file }),
+            Ok(()) => return Ok(FileLock { file: Some(file) }),
             Err(rustix::io::Errno::INTR) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(LockError::Held(path.to_owned())),
             Err(errno) => return Err(fail(errno.into())),
@@ -99,12 +110,25 @@ mod tests {
     fn a_lock_is_handed_on() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lock");
-        let file = FileLock::try_take(&path, LockMode::Shared).unwrap().into_file();
-        let mut heir = std::process::Command::new("sleep").arg("1000").stdin(file).spawn().unwrap();
+        let lock = FileLock::try_take(&path, LockMode::Shared).unwrap().hand_on();
+        let mut heir = std::process::Command::new("sleep").arg("1000").stdin(lock).spawn().unwrap();
         assert!(matches!(FileLock::try_take(&path, LockMode::Exclusive), Err(LockError::Held(_))));
         heir.kill().unwrap();
         heir.wait().unwrap();
         assert!(FileLock::try_take(&path, LockMode::Exclusive).is_ok());
+    }
+
+    /// A lock that was let go is free, whoever has got its handle by then.
+    #[test]
+    fn a_handle_alone_is_no_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let lock = FileLock::try_take(&path, LockMode::Exclusive).unwrap();
+        let inherited = lock.file.as_ref().unwrap().try_clone().unwrap();
+        assert!(matches!(FileLock::try_take(&path, LockMode::Shared), Err(LockError::Held(_))));
+        drop(lock);
+        assert!(FileLock::try_take(&path, LockMode::Exclusive).is_ok());
+        drop(inherited);
     }
 
     /// A lock has one exclusive holder, and ends with it.

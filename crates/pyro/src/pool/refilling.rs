@@ -62,7 +62,7 @@ impl Drop for Refilling<'_> {
             .env("PYRO_POOL", config.pool.to_string())
             .env("PATH", &config.search_path)
             .current_dir("/")
-            .stdin(filling.into_file())
+            .stdin(filling.hand_on())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         match &config.vmm {
