@@ -38,12 +38,18 @@ fn arguments_are_bytes() {
 fn refusals_are_told_apart() {
     with_host(async |host: &mut Host| {
         let scripts = tempfile::tempdir().unwrap();
-        let script = scripts.path().join("script");
-        std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
-        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let text = scripts.path().join("text");
-        std::fs::write(&text, "no program\n").unwrap();
-        std::fs::set_permissions(&text, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        // Written by another process: what this one writes, another test's fork may have open when it is to be executed.
+        let [script, text] =
+            [("script", "#!/no/such/interpreter\n"), ("text", "no program\n")].map(|(name, contents)| {
+                let (draft, program) = (scripts.path().join("draft"), scripts.path().join(name));
+                std::fs::write(&draft, contents).unwrap();
+                let install = std::process::Command::new("install")
+                    .args(["-m", "755"])
+                    .args([&draft, &program])
+                    .status();
+                assert!(install.unwrap().success());
+                program
+            });
         let (script, text) = (script.to_str().unwrap(), text.to_str().unwrap());
         let directory = Exec { directory: Some(b"/no/such".to_vec()), ..exec(&["true"]) };
         let user = Exec { user: Some("no-such-user".to_owned()), ..exec(&["true"]) };

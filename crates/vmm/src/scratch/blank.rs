@@ -185,9 +185,11 @@ mod tests {
     fn a_failing_tool_is_quoted() {
         // Promise: what mke2fs says reaches the user.
         let directory = tempfile::tempdir().unwrap();
-        let tool = directory.path().join("mke2fs");
-        std::fs::write(&tool, "#!/bin/sh\necho no room >&2\nexit 1\n").unwrap();
-        std::fs::set_permissions(&tool, Permissions::from_mode(0o755)).unwrap();
+        let [draft, tool] = ["draft", "mke2fs"].map(|name| directory.path().join(name));
+        std::fs::write(&draft, "#!/bin/sh\necho no room >&2\nexit 1\n").unwrap();
+        // Written by another process: what this one writes, another test's fork may have open when it is to be executed.
+        let installed = Command::new("install").args(["-m", "755"]).args([&draft, &tool]).status();
+        assert!(installed.unwrap().success());
         let target = directory.path().join("blank");
         let error = create_blank(&target, 256 << 20, directory.path().as_os_str()).unwrap_err();
         assert_eq!(error.to_string(), "mke2fs failed: no room");

@@ -3,8 +3,8 @@
 
 use std::error::Error;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 
 use crate::digest::Digest;
@@ -121,10 +121,12 @@ impl Stand {
     }
 
     fn script(&self, name: &str, text: &str) {
-        // Renamed into place: a script that is being written cannot be executed by another test's fork.
+        // Written by another process: what this one writes, another test's fork may have open when it is to be executed.
         let (path, new) = (self.path(name), self.path(&format!("{name}.new")));
-        fs::write(&new, format!("#!/bin/sh\nset -eu\n{text}\n")).unwrap();
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        let draft = self.path(&format!("{name}.draft"));
+        fs::write(&draft, format!("#!/bin/sh\nset -eu\n{text}\n")).unwrap();
+        let installed = Command::new("install").args(["-m", "755"]).args([&draft, &new]).status();
+        assert!(installed.unwrap().success());
         fs::rename(new, path).unwrap();
     }
 
