@@ -9,9 +9,10 @@ use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::call::ClientId;
-use crate::limits::{CLIENT_QUEUE_BYTES_MAX, HELLO_SECONDS_MAX};
+use crate::limits::{CLIENT_QUEUE_BYTES_MAX, HELLO_SECONDS_MAX, REQUEST_SECONDS_MAX};
 
 /// What clients send the driver.
 #[derive(Debug)]
@@ -41,10 +42,17 @@ impl ClientEvent {
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) outbox: Outbox,
+    /// Until when a request is expected of it, if one is.
+    pub(crate) expected_until: Option<Instant>,
     writer: JoinHandle<()>,
 }
 
 impl Client {
+    /// It was told that the VM is well, and has yet to say what it wants of it.
+    pub(crate) fn expect(&mut self, now: Instant) {
+        self.expected_until = now.checked_add(REQUEST_SECONDS_MAX);
+    }
+
     /// Lets what is queued be written, for as long as the client takes it within `patience`.
     pub(crate) async fn flush(self, patience: Duration) {
         drop(self.outbox);
@@ -81,8 +89,10 @@ impl Connection {
         let writer = tokio::spawn(async move {
             let _ = queue.write_to(sink).await;
         });
-        let mut connection =
-            Connection { frames: FrameReader::new(source), client: Client { outbox, writer } };
+        let mut connection = Connection {
+            frames: FrameReader::new(source),
+            client: Client { outbox, expected_until: None, writer },
+        };
         connection.greet(HELLO_SECONDS_MAX).await?;
         Ok(connection)
     }

@@ -165,7 +165,7 @@ impl<V: Vm> Driver<V> {
                 stopper = ending.stopper;
                 break Over::Asked(ending.failure);
             }
-            let due = earliest(self.calls.next_deadline(), self.lifetime.due(self.is_busy()));
+            let due = earliest(self.calls.next_deadline(), self.end_of_life());
             let due = earliest(due, self.ending.as_ref().map(|ending| ending.deadline));
             let step = tokio::select! {
                 () = std::future::ready(()), if self.has_step_due() => match self.advance().await {
@@ -285,6 +285,14 @@ impl<V: Vm> Driver<V> {
         unready || self.capture.is_some() || self.ending.is_some() || self.open_count() > shells
     }
 
+    /// When the VM's time is over, if nothing happens. A workspace's goes on until every client that was told of it has had
+    /// the time to say what it wants: it would be lost with a VM that ends just then.
+    fn end_of_life(&self) -> Option<Instant> {
+        let due = self.lifetime.due(self.is_busy())?;
+        let expected = self.clients.values().filter_map(|client| client.expected_until).max();
+        Some(expected.filter(|_| self.session.is_some()).map_or(due, |until| due.max(until)))
+    }
+
     /// A guest that is in the middle of a snapshot can write its disk out only once it goes on.
     async fn let_go_on(&mut self) {
         if self.is_stopped && self.vm.resume().await.is_err() {
@@ -317,7 +325,7 @@ impl<V: Vm> Driver<V> {
 
     fn on_time(&mut self) -> Option<Over> {
         let now = Instant::now();
-        if self.lifetime.due(self.is_busy()).is_some_and(|due| due <= now) {
+        if self.end_of_life().is_some_and(|due| due <= now) {
             return Some(Over::Asked(expired()));
         }
         self.calls.is_overdue(now, EXEC_STALLED_RECHECK).then(|| {
@@ -389,6 +397,14 @@ impl<V: Vm> Driver<V> {
             uptime_seconds: self.born.elapsed().as_secs(),
             private_kib: private_kib(self.vm.pid()),
         }
+    }
+
+    /// Tells a client that the VM is well: what it came for follows.
+    fn answer_status(&mut self, (id, stream): Owner) -> Result<(), Fault> {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.expect(Instant::now());
+        }
+        self.answer(id, stream, &Reply::Status(self.status()))
     }
 
     fn answer(&self, id: ClientId, stream: StreamId, answer: &Reply) -> Result<(), Fault> {

@@ -254,6 +254,8 @@ async fn drive<V: Vm>(
 ) {
     let Running { guest, continued, .. } = running;
     let (events, queue) = mpsc::channel(DRIVER_QUEUE_FRAMES);
+    let mut starter = connection.client;
+    starter.expect(Instant::now());
     tokio::spawn(relay(connection.frames, STARTER, events.clone()));
     let welcoming = listener.map(|listener| tokio::spawn(welcome(listener, events)));
     let session = held.workspace.as_ref().map(|workspace| Session {
@@ -289,7 +291,7 @@ async fn drive<V: Vm>(
         lifetime: lifetime(start, born),
         session,
         calls: Calls::default(),
-        clients: HashMap::from([(STARTER, connection.client)]),
+        clients: HashMap::from([(STARTER, starter)]),
         followers: Followers::default(),
         transfers: Turns::default(),
         capture: None,

@@ -29,6 +29,9 @@ pub const EXEC_STALLED_RECHECK: Duration = Duration::from_secs(1);
 /// A client that connects says hello within this.
 pub const HELLO_SECONDS_MAX: Duration = Duration::from_secs(10);
 
+/// A client that was told that an idle workspace's VM is well says within this what it wants of it.
+pub const REQUEST_SECONDS_MAX: Duration = Duration::from_secs(5);
+
 /// Bytes waiting for the guest. Windows keep honest traffic far below.
 pub const AGENT_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 

@@ -180,7 +180,7 @@ impl<V: Vm> Driver<V> {
             capture.asking.push(owner);
             return Ok(());
         }
-        self.answer(owner.0, owner.1, &Reply::Status(self.status()))
+        self.answer_status(owner)
     }
 
     fn ask_for(&mut self, capture: Capture) -> Result<(), Fault> {
@@ -285,8 +285,8 @@ impl<V: Vm> Driver<V> {
             (Err(failure), _) => Reply::Failed(failure),
         };
         let mut answered = capture.owner.map_or(Ok(()), |(id, stream)| self.answer(id, stream, &answer));
-        for (id, stream) in capture.asking {
-            answered = answered.and(self.answer(id, stream, &Reply::Status(self.status())));
+        for owner in capture.asking {
+            answered = answered.and(self.answer_status(owner));
         }
         self.transfers.done(Turn::Exclusive);
         self.begin_transfers().and(answered)

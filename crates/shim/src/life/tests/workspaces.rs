@@ -9,6 +9,7 @@ use pyro_store::{ExecOutcome, WorkspaceId, WorkspaceRecord, WorkspaceState};
 
 use super::model::{Log, vmm};
 use super::*;
+use crate::limits::REQUEST_SECONDS_MAX;
 
 impl Bench {
     /// A bench that makes a workspace.
@@ -444,6 +445,41 @@ async fn the_end_of_a_vm_is_the_end_of_its_commands() {
         // A guest that is well has written its disk out; one that is not cannot be asked.
         assert_eq!(log.lines().last().unwrap() == "sync", asked);
     }
+}
+
+/// An idle workspace's time is over, but not between a client's question whether it is well and what the client came for.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_was_told_so_finds_a_vm() {
+    let (bench, log) = (Bench::creating(false, Some(1)), Log::default());
+    let second = Duration::from_secs(1);
+    let born = bench
+        .run(vmm(&log), async |mut client| {
+            client.started().await;
+            drop(client);
+            let mut slow = bench.another().await;
+            assert!(matches!(slow.call(1, &Request::Status).await, Reply::Status(_)));
+            tokio::time::sleep(3 * second).await;
+            let ended = slow.call(2, &command("true", false)).await;
+            assert_eq!(exited(&ended), Some(Outcome::Code(0)));
+            // One that stays without a wish does not keep it.
+            let asked = Instant::now();
+            assert!(matches!(slow.call(3, &Request::Status).await, Reply::Status(_)));
+            assert!(slow.frames.next().await.unwrap().is_none(), "the VM ends, and says nothing");
+            let idle = asked.elapsed();
+            assert!(idle >= REQUEST_SECONDS_MAX && idle < REQUEST_SECONDS_MAX + second, "{idle:?}");
+            Instant::now()
+        })
+        .await;
+    let bench = bench.reopening();
+    bench
+        .run(vmm(&log), async |mut client| {
+            client.started().await;
+            drop(client);
+            let mut brief = bench.another().await;
+            assert!(matches!(brief.call(1, &Request::Status).await, Reply::Status(_)));
+        })
+        .await;
+    assert!(born.elapsed() < REQUEST_SECONDS_MAX, "nor does one that has left");
 }
 
 /// A push keeps others out in the order in which they came; one whose client leaves is called off first, and
