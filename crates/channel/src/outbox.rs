@@ -7,8 +7,9 @@ use pyro_proto::Frame;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-/// Bytes gathered into one write.
-const WRITE_BYTES: usize = 32 * 1024;
+/// Bytes of one write, into which frames are gathered. Over vsock it becomes one packet, for which many kernels need memory in
+/// one piece; with what belongs to it, it is no more than the 32 KiB that they give reliably.
+const WRITE_BYTES: usize = 28 * 1024;
 
 /// Why a frame was not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,7 +73,9 @@ impl OutboxQueue {
             {
                 frame.write_to(&mut wire);
             }
-            sink.write_all(&wire).await?;
+            for piece in wire.chunks(WRITE_BYTES) {
+                sink.write_all(piece).await?;
+            }
             self.queued_bytes.fetch_sub(wire.len(), Ordering::Relaxed);
             wire.clear();
         }

@@ -42,7 +42,7 @@ pub(crate) struct Program<'a> {
     /// Where it runs. What it writes goes there; see [`World::inside`].
     pub(crate) directory: &'a Path,
     pub(crate) bounds: Bounds<'a>,
-    /// An open file the whole process tree keeps open as its stdout: a lock on it is held until the last of them is gone.
+    /// An open file the whole process tree keeps open as its stdout: a lock on it outlasts this process when that is killed.
     pub(crate) held: Option<File>,
 }
 

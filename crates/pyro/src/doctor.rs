@@ -290,7 +290,7 @@ impl Examination {
         let vsock = VsockHost::look();
         match pyro.next_way(qemu, &vsock) {
             Ok(Next::Known(way)) => {
-                self.accelerator(pyro, way.accelerator, kvm.as_ref());
+                self.accelerator(pyro, way.accelerator, kvm.as_ref(), pyro.kvm_failure(qemu)?.as_ref());
                 let over_vsock =
                     pyro.verdict(qemu, Way { transport: Transport::Vsock, accelerator: way.accelerator })?;
                 self.transport(pyro, way, &vsock, over_vsock.as_ref());
@@ -311,7 +311,13 @@ impl Examination {
         Ok(())
     }
 
-    fn accelerator(&mut self, pyro: &Pyro, accelerator: Accelerator, verdict: Option<&Verdict>) {
+    fn accelerator(
+        &mut self,
+        pyro: &Pyro,
+        accelerator: Accelerator,
+        verdict: Option<&Verdict>,
+        failed: Option<&(Transport, Verdict)>,
+    ) {
         let has_run = verdict.is_some_and(|verdict| verdict.usable)
             || (verdict.is_none() && self.report.capabilities.vm_boot == Check::Yes);
         let reason = match accelerator {
@@ -321,7 +327,7 @@ impl Examination {
             }
             // With no other way open to it, it is used whatever came of a trial.
             Accelerator::Kvm => "asked for".to_owned(),
-            Accelerator::Tcg => self.why_emulated(pyro.config.accelerator, verdict),
+            Accelerator::Tcg => self.why_emulated(pyro.config.accelerator, failed),
         };
         self.report.accelerator = AcceleratorReport { name: accelerator.as_str(), reason };
         if accelerator == Accelerator::Tcg {
@@ -332,16 +338,23 @@ impl Examination {
         }
     }
 
-    fn why_emulated(&self, choice: AcceleratorChoice, verdict: Option<&Verdict>) -> String {
+    fn why_emulated(&self, choice: AcceleratorChoice, failed: Option<&(Transport, Verdict)>) -> String {
         let kvm = self.report.kvm;
-        match (choice, verdict) {
+        match (choice, failed) {
             (AcceleratorChoice::Tcg, _) => "asked for".to_owned(),
             _ if !kvm.exists && is_inside_pyro() => NO_NESTING.to_owned(),
             _ if !kvm.exists => "there is no /dev/kvm".to_owned(),
             _ if !(kvm.readable && kvm.writable) => {
                 "/dev/kvm is not readable and writable for this user".to_owned()
             }
-            (_, Some(verdict)) => format!("KVM does not run a guest here: {}", verdict.reason),
+            (_, Some((transport, verdict))) if kvm.usable == Check::Yes => {
+                format!(
+                    "KVM did not run a guest that is reached over {}: {}",
+                    transport.as_str(),
+                    verdict.reason
+                )
+            }
+            (_, Some((_, verdict))) => format!("KVM does not run a guest here: {}", verdict.reason),
             _ => "KVM was not tried".to_owned(),
         }
     }
@@ -356,6 +369,8 @@ impl Examination {
             KVM_FORBIDDEN.to_owned()
         } else if choice == AcceleratorChoice::Tcg && verdict.is_none_or(|verdict| verdict.usable) {
             "leave out --accelerator tcg".to_owned()
+        } else if kvm.usable == Check::Yes {
+            "`pyro doctor --fix` tries KVM anew".to_owned()
         } else {
             "enable (nested) virtualization for this machine, then `pyro doctor --fix` tries KVM anew"
                 .to_owned()
@@ -393,13 +408,21 @@ impl Examination {
 
     /// The kernel has no rule of which listener a guest may come to.
     fn vsock_listeners(&mut self) {
-        let ports: Vec<_> = strangers_ports().iter().map(u32::to_string).collect();
-        if !ports.is_empty() {
-            self.issue(
-                format!("programs of this host listen on vsock, and guests can reach them: port {}", ports.join(", ")),
-                "end them, or set PYRO_TRANSPORT=serial, which gives guests no vsock (`ss --vsock --listening --processes` tells who they are)".to_owned(),
-            );
-        }
+        let ports = match strangers_ports() {
+            Ok(ports) if ports.is_empty() => return,
+            Ok(ports) => ports.iter().map(u32::to_string).collect::<Vec<_>>().join(", "),
+            Err(error) => {
+                let told = "the kernel does not tell which programs of this host listen on vsock, where guests can reach them";
+                return self.issue(
+                    format!("{told}: {error}"),
+                    "load its module (`sudo modprobe vsock_diag`), or set PYRO_TRANSPORT=serial, which gives guests no vsock".to_owned(),
+                );
+            }
+        };
+        self.issue(
+            format!("programs of this host listen on vsock, and guests can reach them: port {ports}"),
+            "end them, or set PYRO_TRANSPORT=serial, which gives guests no vsock (`ss --vsock --listening --processes` tells who they are)".to_owned(),
+        );
     }
 
     fn confinement(&mut self) {

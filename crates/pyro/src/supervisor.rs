@@ -16,6 +16,7 @@ use crate::limits::{
     POOL_ANSWER_SECONDS_MAX, POOL_TAKE_SECONDS_MAX, SHIM_END_SECONDS_MAX, SHIM_KILLED_SECONDS_MAX,
 };
 use crate::socket::peer;
+use crate::ways::explain;
 use crate::{Code, Failure};
 
 pub(crate) mod parting;
@@ -54,11 +55,12 @@ impl Supervisor {
         ours.set_nonblocking(true).map_err(cannot_start)?;
         let connection = Connection::greet(UnixStream::from_std(ours).map_err(cannot_start)?).await?;
         let mut supervisor = Supervisor { connection, tie };
+        let transport = start.machine.transport;
         match supervisor.connection.request(&shim::Request::Start(Box::new(start)), on_event).await? {
             shim::Reply::Started(started) => Ok((supervisor, started)),
             shim::Reply::Failed(failure) => {
                 supervisor.ended().await;
-                Err(failure.into())
+                Err(explain(failure.into(), transport))
             }
             other => Err(unexpected(&other)),
         }
@@ -169,7 +171,7 @@ fn spawn(program: &Path, socket: OwnedFd) -> Result<Child, Failure> {
         .map_err(cannot_start)
 }
 
-/// Whether a parked VM failed at an order for a reason of its own: it was too old, or was not well.
+/// Whether a parked VM failed at an order for a reason of its own: it was not well, or was just ending.
 fn is_its_own(code: FailureCode) -> bool {
     matches!(
         code,
@@ -180,7 +182,6 @@ fn is_its_own(code: FailureCode) -> bool {
             | FailureCode::GuestEnded
             | FailureCode::GuestFaulty
             | FailureCode::TemplateUnusable
-            | FailureCode::Expired
             | FailureCode::Stopped
             | FailureCode::Refused
     )

@@ -1,13 +1,14 @@
 //! How guests can run here: by which accelerator, and over which transport they are reached. A device proves nothing:
 //! a guest that has really answered does, and what came of it is remembered for this kernel and this QEMU.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use pyro_image::GuestKit;
 use pyro_proto::agent::{ARGUMENT_SERIAL, ARGUMENT_VSOCK};
 use pyro_proto::shim::{Accelerator, Purpose, Transport};
 use pyro_vmm::{Qemu, VHOST_DEVICE, VmmError, try_vsock};
-use pyro_vsock::{Cid, check_permission, ports_open_to_guests};
+use pyro_vsock::{Address, Cid, HOST_CID, open_to_guests, try_socket};
 use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 
@@ -98,9 +99,12 @@ impl VsockHost {
     pub(crate) fn glance() -> VsockHost {
         let path = Path::new(VHOST_DEVICE);
         match access(path, Access::READ_OK | Access::WRITE_OK) {
-            Ok(()) => match check_permission() {
-                Ok(()) => VsockHost::Permitted,
-                Err(error) => VsockHost::Refused(format!("AF_VSOCK sockets are forbidden: {error}")),
+            Ok(()) => match try_socket() {
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                    VsockHost::Refused(format!("AF_VSOCK sockets are forbidden: {error}"))
+                }
+                // Or there are none until the device is opened, which loads their module.
+                Ok(()) | Err(_) => VsockHost::Permitted,
             },
             Err(_) if path.exists() => VsockHost::Forbidden,
             Err(_) => VsockHost::Missing,
@@ -169,10 +173,33 @@ pub(crate) fn is_inside_pyro() -> bool {
 }
 
 /// Ports at which programs of this host wait for whatever guest comes; not those where supervisors wait for theirs.
-pub(crate) fn strangers_ports() -> Vec<u32> {
-    let of_guests = |port: u32| Cid::new(port).or_else(|| Cid::new(port - 1)).is_some();
-    let ports = ports_open_to_guests().unwrap_or_default();
-    ports.into_iter().filter(|port| *port == 0 || !of_guests(*port)).collect()
+pub(crate) fn strangers_ports() -> std::io::Result<BTreeSet<u32>> {
+    open_to_guests().map(|listeners| strangers_among(&listeners))
+}
+
+/// A supervisor listens at both ports of its guest's id, as the host; nobody else is likely to.
+fn strangers_among(listeners: &[Address]) -> BTreeSet<u32> {
+    let is_awaited = |cid: Cid| {
+        [cid.control_port(), cid.bulk_port()]
+            .iter()
+            .all(|&port| listeners.contains(&Address { cid: HOST_CID, port }))
+    };
+    let is_supervisors = |at: &Address| {
+        let of = Cid::new(at.port).or_else(|| at.port.checked_sub(1).and_then(Cid::new));
+        at.cid == HOST_CID && of.is_some_and(is_awaited)
+    };
+    listeners.iter().filter(|at| !is_supervisors(at)).map(|at| at.port).collect()
+}
+
+/// A guest that was to come over vsock did not come to be: if vsock cannot be had now, that is why.
+pub(crate) fn explain(failure: Failure, transport: Transport) -> Failure {
+    if failure.code != Code::VmmFailed || transport != Transport::Vsock {
+        return failure;
+    }
+    match VsockHost::look() {
+        VsockHost::Ready | VsockHost::Permitted => failure,
+        unusable => vsock_missing(&unusable),
+    }
 }
 
 impl Pyro {
@@ -187,6 +214,12 @@ impl Pyro {
         let mut vsock = VsockHost::glance();
         loop {
             match self.next_way(qemu, &vsock)? {
+                // A guest was reached so once; without sockets none will be now.
+                Next::Known(Way { transport: Transport::Vsock, .. })
+                    if vsock == VsockHost::Permitted && try_socket().is_err() =>
+                {
+                    vsock = VsockHost::look();
+                }
                 Next::Known(way) => return Ok(way),
                 // Without the host's end no guest needs to be tried; nor is that remembered, for it may change.
                 Next::Untried(Way { transport: Transport::Vsock, .. }) if vsock == VsockHost::Permitted => {
@@ -215,11 +248,25 @@ impl Pyro {
         Ok(self.verdict(qemu, way(Transport::Serial))?.or(over_vsock))
     }
 
-    /// Whether guests may be, and can be, reached so.
-    pub(crate) fn check_transport(&self, transport: Transport) -> Result<(), String> {
-        match (transport, self.config.transport) {
+    /// Why KVM is passed over for emulation: the way in which its guest did not run.
+    pub(crate) fn kvm_failure(&self, qemu: &Qemu) -> Result<Option<(Transport, Verdict)>, Failure> {
+        for transport in [Transport::Serial, Transport::Vsock] {
+            let verdict = self.verdict(qemu, Way { accelerator: Accelerator::Kvm, transport })?;
+            if let Some(verdict) = verdict.filter(|verdict| !verdict.usable) {
+                return Ok(Some((transport, verdict)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether guests may be, and can be, run in this way.
+    pub(crate) fn check_way(&self, way: Way) -> Result<(), String> {
+        match (way.transport, self.config.transport) {
             (Transport::Serial, TransportChoice::Vsock) | (Transport::Vsock, TransportChoice::Serial) => {
                 Err(format!("PYRO_TRANSPORT is {}", self.config.transport.as_str()))
+            }
+            (Transport::Vsock, TransportChoice::Auto) if way == EMULATED_OVER_VSOCK => {
+                Err("emulated guests get vsock with PYRO_TRANSPORT=vsock alone".to_owned())
             }
             (Transport::Serial, _) => Ok(()),
             (Transport::Vsock, _) => match VsockHost::glance() {
@@ -401,6 +448,19 @@ mod tests {
         ] {
             assert_eq!(listed(choice, kvm, vsock.clone()), expected, "{choice:?} {kvm:?} {vsock:?}");
         }
+    }
+
+    /// Whoever listens for guests is told, whatever the port, but for supervisors that wait for theirs.
+    #[test]
+    fn strangers_are_told_from_supervisors() {
+        let at = |cid, port| Address { cid, port };
+        let any = u32::MAX;
+        let told = |listeners: &[Address]| strangers_among(listeners).into_iter().collect::<Vec<_>>();
+        assert_eq!(told(&[at(HOST_CID, 0x2_0000), at(HOST_CID, 0x2_0001)]), [0_u32; 0]);
+        assert_eq!(told(&[at(HOST_CID, 0x2_0000), at(any, 0x2_0001)]), [0x2_0000, 0x2_0001]);
+        assert_eq!(told(&[at(HOST_CID, 0x2_0001), at(HOST_CID, 0x2_0002)]), [0x2_0001, 0x2_0002]);
+        let strange = [at(any, 0), at(any, 22), at(HOST_CID, 22), at(any, 100_000), at(any, any)];
+        assert_eq!(told(&strange), [0, 22, 100_000, any]);
     }
 
     /// A way is used once a guest has run in it, passed over once none did, and tried before that; the last needs no

@@ -67,16 +67,30 @@ pub fn claim(device: &File, cid: Cid) -> io::Result<()> {
     Ok(unsafe { ioctl(device.as_fd(), request) }?)
 }
 
-/// This machine's own id; `VMADDR_CID_ANY` while it has no device that gives it one.
-///
-/// # Errors
-/// When the kernel has no vsock.
-pub fn own_cid() -> io::Result<u32> {
-    let device = File::open(VSOCK_DEVICE)?;
-    // SAFETY: the request writes one `u32`, which is what it is given room for.
-    let request = unsafe { Getter::<GET_LOCAL_CID, u32>::new() };
-    // SAFETY: the request is what the device of this name takes; any other refuses it.
-    Ok(unsafe { ioctl(device.as_fd(), request) }?)
+/// What tells a guest its own id, which changes with each fork. It is opened once: whoever is root in the guest can put
+/// anything in its place later.
+#[derive(Debug)]
+pub struct OwnCid(File);
+
+impl OwnCid {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// When the kernel has no vsock.
+    pub fn open() -> io::Result<OwnCid> {
+        File::open(VSOCK_DEVICE).map(OwnCid)
+    }
+
+    /// This machine's id now; `VMADDR_CID_ANY` while it has no device that gives it one.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn get(&self) -> io::Result<u32> {
+        // SAFETY: the request writes one `u32`, which is what it is given room for.
+        let request = unsafe { Getter::<GET_LOCAL_CID, u32>::new() };
+        // SAFETY: the request is what the device of this name takes; any other refuses it.
+        Ok(unsafe { ioctl(self.0.as_fd(), request) }?)
+    }
 }
 
 #[cfg(test)]

@@ -28,27 +28,23 @@ const FAMILY_VSOCK: u8 = 40;
 /// What one answer holds at most: the kernel fills pages.
 const ANSWER_BYTES_MAX: usize = 32 * 1024;
 
-/// Ports at which guests of this host are listened to, by whatever program.
+/// Where guests of this host are listened to, by whatever program of this process's network namespace.
 ///
 /// # Errors
 /// When the kernel does not tell.
-pub fn ports_open_to_guests() -> io::Result<Vec<u32>> {
+pub fn open_to_guests() -> io::Result<Vec<Address>> {
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(netlink::SOCK_DIAG))?;
     send(&socket, &request(), SendFlags::empty())?;
-    let mut ports = Vec::new();
+    let mut listeners = Vec::new();
     let (mut answer, mut seen) = (vec![0; ANSWER_BYTES_MAX], 0);
     while seen < SOCKETS_LISTED_MAX {
         let (read, _) = recv(&socket, answer.as_mut_slice(), RecvFlags::empty())?;
         let mut rest = answer.get(..read).unwrap_or_default();
         while let Some((kind, payload, after)) = message(rest) {
             match kind {
-                DIAG_BY_FAMILY => ports.extend(open_port(payload)),
-                DONE => {
-                    ports.sort_unstable();
-                    ports.dedup();
-                    return Ok(ports);
-                }
+                DIAG_BY_FAMILY => listeners.extend(listener(payload)),
+                DONE => return Ok(listeners),
                 ERROR => return Err(io::ErrorKind::Unsupported.into()),
                 _ => {}
             }
@@ -56,7 +52,7 @@ pub fn ports_open_to_guests() -> io::Result<Vec<u32>> {
             rest = after;
         }
     }
-    Ok(ports)
+    Ok(listeners)
 }
 
 fn request() -> [u8; HEADER_BYTES + REQUEST_BYTES] {
@@ -79,12 +75,12 @@ fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     Some((kind, payload, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
 }
 
-/// The port of a socket that guests can come to (`struct vsock_diag_msg`).
-fn open_port(payload: &[u8]) -> Option<u32> {
+/// The address of a socket that guests can come to (`struct vsock_diag_msg`).
+fn listener(payload: &[u8]) -> Option<Address> {
     let (family, state) = (payload.first()?, payload.get(2)?);
     let address = Address { cid: number(payload, 4)?, port: number(payload, 8)? };
     let is_open = (*family, *state) == (FAMILY_VSOCK, LISTEN) && [HOST_CID, ANY_CID].contains(&address.cid);
-    is_open.then_some(address.port)
+    is_open.then_some(address)
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
@@ -112,12 +108,14 @@ mod tests {
     /// Listeners that guests can reach are told, others and connections are not; an answer cut short is no danger.
     #[test]
     fn listeners_for_guests_are_found() {
-        let told = |state, cid| open_port(&socket(state, cid, 22));
-        assert_eq!((told(LISTEN, ANY_CID), told(LISTEN, HOST_CID)), (Some(22), Some(22)));
-        assert_eq!((told(LISTEN, 1), told(1, HOST_CID), open_port(&[40, 1])), (None, None, None));
+        let told = |state, cid| listener(&socket(state, cid, 22));
+        for cid in [ANY_CID, HOST_CID] {
+            assert_eq!(told(LISTEN, cid), Some(Address { cid, port: 22 }));
+        }
+        assert_eq!((told(LISTEN, 1), told(1, HOST_CID), listener(&[40, 1])), (None, None, None));
         let bytes = [answer(DIAG_BY_FAMILY, &socket(LISTEN, 2, 22)), answer(DONE, &[0; 4])].concat();
         let (kind, payload, rest) = message(&bytes).unwrap();
-        assert_eq!((kind, open_port(payload)), (DIAG_BY_FAMILY, Some(22)));
+        assert_eq!((kind, listener(payload)), (DIAG_BY_FAMILY, Some(Address { cid: HOST_CID, port: 22 })));
         assert_eq!(message(rest).unwrap().0, DONE);
         for cut in 0..HEADER_BYTES {
             assert!(message(&bytes[..cut]).is_none());
@@ -127,8 +125,8 @@ mod tests {
     /// The kernel answers, or says that it cannot; it does not hang.
     #[test]
     fn the_kernel_can_be_asked() {
-        match ports_open_to_guests() {
-            Ok(ports) => assert!(ports.is_sorted()),
+        match open_to_guests() {
+            Ok(listeners) => assert!(listeners.iter().all(|at| [HOST_CID, ANY_CID].contains(&at.cid))),
             Err(error) => assert!(!error.to_string().is_empty()),
         }
     }

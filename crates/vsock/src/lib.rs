@@ -14,6 +14,6 @@ mod limits;
 mod sockets;
 
 pub use address::{Address, HOST_CID};
-pub use cid::{Cid, claim, own_cid};
-pub use diag::ports_open_to_guests;
-pub use sockets::{Acceptor, check_permission, connect, listen};
+pub use cid::{Cid, OwnCid, claim};
+pub use diag::open_to_guests;
+pub use sockets::{Acceptor, connect, listen, try_socket};

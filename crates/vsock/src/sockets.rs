@@ -18,16 +18,12 @@ const CONNECT_TIMEOUT: libc::c_int = 6;
 
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
-/// Whether this process may have sockets of this family, which containers' rules often forbid. Other errors, such as that
-/// of a module which is not loaded yet, forbid nothing.
+/// Whether this process can have a socket of this family.
 ///
 /// # Errors
-/// What the kernel says to a process that may not.
-pub fn check_permission() -> io::Result<()> {
-    match stream() {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
-        _ => Ok(()),
-    }
+/// `EPERM` or `EACCES` where a container's rules forbid it. Others forbid it too, or the kernel's module is not loaded yet.
+pub fn try_socket() -> io::Result<()> {
+    stream().map(drop)
 }
 
 /// Listens at a port of the host for its guests; whoever else is on the host comes from elsewhere.

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use pyro_vsock::{Address, Cid, HOST_CID, connect, ports_open_to_guests};
+use pyro_vsock::{Address, Cid, HOST_CID, connect, open_to_guests};
 
 use crate::support::{HANG_SECONDS_MAX, Machine, Running, Workspace, wait_until};
 
@@ -41,9 +41,10 @@ fn strangers_are_turned_away() {
     let running = machine.run(["echo", "the guest"]).start();
     let mut cid = None;
     wait_until("a guest is awaited", || {
-        let ports = ports_open_to_guests().unwrap();
-        let mut awaited = ports.iter().filter_map(|port| Cid::new(*port));
-        cid = awaited.find(|cid| ports.contains(&cid.bulk_port()));
+        let listeners = open_to_guests().unwrap();
+        let at = |port| Address { cid: HOST_CID, port };
+        let mut awaited = listeners.iter().filter_map(|at| Cid::new(at.port));
+        cid = awaited.find(|cid| listeners.contains(&at(cid.bulk_port())));
         cid.is_some()
     });
     let cid = cid.unwrap();

@@ -1,11 +1,13 @@
 //! Disks and ports, found by the names that the host gave them; the kernel numbers them in any order.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Instant;
 
 use pyro_proto::Lane;
 use pyro_proto::agent::{ARGUMENT_VSOCK, PORT_BULK, PORT_CONTROL};
-use pyro_vsock::{Cid, own_cid};
+use pyro_vsock::{Cid, OwnCid};
 
 use super::BootError;
 use crate::limits::{DEVICES_RECHECK_MS, DEVICES_SECONDS_MAX};
@@ -19,8 +21,8 @@ pub(crate) fn ports() -> Result<(Port, Port), BootError> {
     let deadline = Instant::now() + DEVICES_SECONDS_MAX;
     let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     if line.split_whitespace().any(|word| word == ARGUMENT_VSOCK) {
-        vsock(deadline)?;
-        let port = |lane| Port::Vsock(VsockPort::new(lane));
+        let own = Rc::new(own_cid(deadline).map_err(BootError::Vsock)?);
+        let port = |lane| Port::Vsock(VsockPort::new(lane, Rc::clone(&own)));
         return Ok((port(Lane::Control), port(Lane::Bulk)));
     }
     let port = |name| port(name, deadline).map(Port::Serial);
@@ -28,15 +30,16 @@ pub(crate) fn ports() -> Result<(Port, Port), BootError> {
 }
 
 /// Waits until the machine has a context id.
-fn vsock(deadline: Instant) -> Result<(), BootError> {
+fn own_cid(deadline: Instant) -> io::Result<OwnCid> {
+    let try_it = || {
+        let own = OwnCid::open()?;
+        Cid::new(own.get()?).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(own)
+    };
     loop {
-        match own_cid() {
-            Ok(cid) if Cid::new(cid).is_some() => return Ok(()),
-            Ok(_) if Instant::now() >= deadline => {
-                return Err(BootError::Vsock(std::io::ErrorKind::AddrNotAvailable.into()));
-            }
-            Err(error) if Instant::now() >= deadline => return Err(BootError::Vsock(error)),
-            Ok(_) | Err(_) => std::thread::sleep(DEVICES_RECHECK_MS),
+        match try_it() {
+            Err(_) if Instant::now() < deadline => std::thread::sleep(DEVICES_RECHECK_MS),
+            tried => return tried,
         }
     }
 }

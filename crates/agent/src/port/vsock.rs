@@ -3,9 +3,10 @@
 //! The guest connects, to a port that follows from its context id. A fork breaks every connection of its template
 //! (the device says so, and the kernel resets them) and gives the guest another id; the stream then connects to the
 //! new host and goes on as if nothing had been: both sides are silent while a guest is saved, so that nothing is lost
-//! between the two. A host that closes its end is the end of its stream.
+//! between the two. A host that closes its end is the end of its stream, and no other follows while the id stays: who listens
+//! at its port by then is somebody else.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -13,11 +14,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use pyro_proto::Lane;
-use pyro_vsock::{Address, Cid, HOST_CID, connect, own_cid};
+use pyro_vsock::{Address, Cid, HOST_CID, OwnCid, connect};
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-use crate::limits::{HOST_RECHECK_MS_MAX, HOST_RECHECK_MS_MIN};
+use crate::limits::{HOST_RECHECK_MS_MAX, HOST_RECHECK_MS_MIN, VSOCK_WRITE_BYTES_MAX};
 use crate::watched::{Watched, watch};
 
 /// A way to a host: it is looked for until it is there.
@@ -48,8 +49,9 @@ enum State {
 
 impl VsockPort {
     /// For one of the lanes.
-    pub(crate) fn new(lane: Lane) -> VsockPort {
-        VsockPort(Rc::new(move || Box::pin(host(lane))))
+    pub(crate) fn new(lane: Lane, own: Rc<OwnCid>) -> VsockPort {
+        let met = Rc::new(Cell::new(None));
+        VsockPort(Rc::new(move || Box::pin(host(lane, Rc::clone(&own), Rc::clone(&met)))))
     }
 
     /// A stream to the next host.
@@ -136,7 +138,8 @@ impl AsyncWrite for VsockStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         while let Some(socket) = self.0.connected() {
             let mut ready = ready!(socket.poll_write_ready(cx))?;
-            match ready.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), buf)?)) {
+            let piece = buf.chunks(VSOCK_WRITE_BYTES_MAX).next().unwrap_or_default();
+            match ready.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), piece)?)) {
                 // The reader hears of it too.
                 Ok(Err(error)) if is_reset(&error) => break,
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -169,10 +172,11 @@ async fn broken(socket: Rc<Watched>) {
     let _ = socket.ready(Interest::ERROR).await;
 }
 
-async fn host(lane: Lane) -> Watched {
+/// Waits for a host that this guest has not `met` yet: each has given it another id.
+async fn host(lane: Lane, own: Rc<OwnCid>, met: Rc<Cell<Option<Cid>>>) -> Watched {
     let mut pause = HOST_RECHECK_MS_MIN;
     loop {
-        match try_host(lane).await {
+        match try_host(lane, &own, &met).await {
             Ok(socket) => return socket,
             // It is not there yet, or this guest is just becoming another one.
             Err(_) => tokio::time::sleep(pause).await,
@@ -181,8 +185,14 @@ async fn host(lane: Lane) -> Watched {
     }
 }
 
-async fn try_host(lane: Lane) -> io::Result<Watched> {
-    let cid = Cid::new(own_cid()?).ok_or(io::ErrorKind::InvalidData)?;
+/// The id by which to look for a host; `met` was that of the last one.
+fn unmet(own: u32, met: Option<Cid>) -> io::Result<Cid> {
+    let cid = Cid::new(own).filter(|cid| Some(*cid) != met);
+    cid.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+async fn try_host(lane: Lane, own: &OwnCid, met: &Cell<Option<Cid>>) -> io::Result<Watched> {
+    let cid = unmet(own.get()?, met.get())?;
     let port = match lane {
         Lane::Control => cid.control_port(),
         Lane::Bulk => cid.bulk_port(),
@@ -191,6 +201,7 @@ async fn try_host(lane: Lane) -> io::Result<Watched> {
     let socket = watch(socket, Interest::READABLE | Interest::WRITABLE)?;
     socket.writable().await?.retain_ready();
     rustix::net::sockopt::socket_error(socket.get_ref())??;
+    met.set(Some(cid));
     Ok(socket)
 }
 
@@ -273,6 +284,21 @@ mod tests {
         drop(reads);
         timeout(Duration::from_secs(10), stream.read_exact(&mut heard)).await.unwrap().unwrap();
         assert_eq!(&heard, b"new");
+    }
+
+    /// A host is met once: at its port somebody else may listen when it is gone.
+    #[test]
+    fn a_host_is_met_once() {
+        let [one, two] = [Cid::new(0x1_0000), Cid::new(0x1_0002)];
+        let looks_for = |own: u32, met| unmet(own, met).ok();
+        assert_eq!(looks_for(0x1_0000, None), one);
+        assert_eq!(looks_for(0x1_0000, one), None);
+        assert_eq!(looks_for(0x1_0002, one), two);
+        assert_eq!(
+            (looks_for(u32::MAX, one), looks_for(3, None)),
+            (None, None),
+            "no guest of ours has such an id"
+        );
     }
 
     /// A host that closes its end ends the stream; the port has another one.

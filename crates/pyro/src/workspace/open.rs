@@ -20,6 +20,7 @@ use crate::merge::Merging;
 use crate::socket::connect_to;
 use crate::template::parent::{Kind, Parent};
 use crate::template::{Guest, Root};
+use crate::ways::Way;
 use crate::{Code, Failure, Pyro, Shape};
 
 /// What to do with a workspace whose VM does not run.
@@ -173,7 +174,7 @@ impl Pyro {
         if other.check().is_err() {
             return Err(failure);
         }
-        match self.check_transport(other.transport) {
+        match self.check_way(Way { accelerator: guest.accelerator(), transport: other.transport }) {
             Ok(()) => Ok(other),
             Err(why) => Err(Failure::new(Code::MemoryUnusable, "the memory that was kept cannot be used")
                 .because(format!("its guest is reached over {} alone, and {why}", other.transport.as_str()))
