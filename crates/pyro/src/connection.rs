@@ -5,11 +5,13 @@ use pyro_proto::hello::Hello;
 use pyro_proto::limits::DATA_BYTES_MAX;
 use pyro_proto::window::{ReceiveWindow, SendWindow};
 use pyro_proto::{Channel, Frame, Kind, StreamId, agent, decode, encode, shim};
+use pyro_store::ProcessIdentity;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 
 use crate::failure::chain;
-use crate::limits::SHIM_ANSWER_SECONDS_MAX;
+use crate::limits::{SHIM_ANSWER_SECONDS_MAX, SHIM_GONE_SECONDS_MAX};
+use crate::socket::peer;
 use crate::{Code, Failure};
 
 /// Bytes waiting for a shim; a client's own windows keep it far below.
@@ -21,6 +23,8 @@ pub(crate) struct Connection {
     frames: FrameReader<OwnedReadHalf>,
     outbox: Outbox,
     streams: u32,
+    /// The process that listened there.
+    shim: Option<ProcessIdentity>,
 }
 
 /// A call that is open: its data in both directions, its news, its end. Dropping it leaves the call to the
@@ -52,12 +56,14 @@ pub(crate) enum News {
 impl Connection {
     /// Greets the shim at the other end of `socket`.
     pub(crate) async fn greet(socket: UnixStream) -> Result<Connection, Failure> {
+        // Of a pair of sockets, this process made both.
+        let shim = peer(&socket).filter(|shim| shim.pid != std::process::id());
         let (source, sink) = socket.into_split();
         let (outbox, queue) = outbox(QUEUE_BYTES_MAX);
         tokio::spawn(async move {
             let _ = queue.write_to(sink).await;
         });
-        let mut connection = Connection { frames: FrameReader::new(source), outbox, streams: 0 };
+        let mut connection = Connection { frames: FrameReader::new(source), outbox, streams: 0, shim };
         match tokio::time::timeout(SHIM_ANSWER_SECONDS_MAX, connection.hello()).await {
             Ok(result) => result?,
             Err(_) => return Err(lost("it did not answer in time")),
@@ -104,9 +110,12 @@ impl Connection {
         })
     }
 
-    /// Waits until the shim has closed its end.
+    /// Waits until a shim that ends has closed its end, which it does when nothing of its VM is left, and is gone.
     pub(crate) async fn closed(&mut self) {
         while let Ok(Some(_)) = self.frames.next().await {}
+        if let Some(shim) = self.shim {
+            let _ = tokio::task::spawn_blocking(move || shim.wait(SHIM_GONE_SECONDS_MAX)).await;
+        }
     }
 
     fn open(&mut self, request: &shim::Request) -> Result<StreamId, Failure> {

@@ -119,6 +119,9 @@ pub const UNDONE_AT_ONCE: usize = 8;
 /// A VM whose guest's unwritten data does not matter is gone within this, or its supervisor hangs.
 pub const WORKSPACE_DISCARD_SECONDS_MAX: Duration = Duration::from_secs(10);
 
+/// A supervisor that has nothing left to do is gone within this.
+pub const SHIM_GONE_SECONDS_MAX: Duration = Duration::from_secs(2);
+
 /// A supervisor that had to be killed is gone within this.
 pub const SHIM_KILLED_SECONDS_MAX: Duration = Duration::from_secs(5);
 

@@ -37,30 +37,48 @@ impl ProcessIdentity {
 
     /// The same, and waits until it is gone; `false` when it is still there after `patience`.
     pub fn kill_and_wait(&self, patience: Duration) -> bool {
-        let Some(descriptor) = self.signal() else { return !self.is_alive() };
-        let deadline = Instant::now() + patience;
-        loop {
-            // A process descriptor is readable once its process has ended, reaped or not (pidfd_open(2)).
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
-            match poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&timeout)) {
-                Ok(count) => return count > 0,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return !self.is_alive(),
-            }
+        match self.signal() {
+            Some(descriptor) => ends_within(&descriptor, patience).unwrap_or_else(|| !self.is_alive()),
+            None => !self.is_alive(),
+        }
+    }
+
+    /// Waits until it is gone by itself; `false` when it is still there after `patience`.
+    pub fn wait(&self, patience: Duration) -> bool {
+        match self.open() {
+            Some(descriptor) => ends_within(&descriptor, patience).unwrap_or_else(|| !self.is_alive()),
+            None => !self.is_alive(),
         }
     }
 
     /// `None` when there is nothing to signal.
     fn signal(&self) -> Option<OwnedFd> {
-        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw)?;
-        // The descriptor pins the process, so that the check and the signal concern the same one.
-        let descriptor = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()?;
-        if !self.is_alive() {
-            return None;
-        }
+        let descriptor = self.open()?;
         let _ = rustix::process::pidfd_send_signal(&descriptor, rustix::process::Signal::KILL);
         Some(descriptor)
+    }
+
+    /// A descriptor of that very process, if it is there.
+    fn open(&self) -> Option<OwnedFd> {
+        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw)?;
+        // The descriptor pins the process, so that the check and what follows concern the same one.
+        let descriptor = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()?;
+        self.is_alive().then_some(descriptor)
+    }
+}
+
+/// Whether a process ends in time; `None` when that cannot be waited for.
+fn ends_within(descriptor: &OwnedFd, patience: Duration) -> Option<bool> {
+    let deadline = Instant::now() + patience;
+    loop {
+        // A process descriptor is readable once its process has ended, reaped or not (pidfd_open(2)).
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
+        match poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&timeout)) {
+            Ok(count) => return Some(count > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return None,
+        }
     }
 }
 
@@ -76,6 +94,18 @@ mod tests {
         let impostor = ProcessIdentity { start_ticks: own.start_ticks + 1, ..own };
         assert!(!impostor.is_alive());
         impostor.kill();
-        assert!(impostor.kill_and_wait(Duration::ZERO));
+        assert!(impostor.kill_and_wait(Duration::ZERO) && impostor.wait(Duration::ZERO));
+    }
+
+    /// A process is waited for without being touched, and for no longer than that.
+    #[test]
+    fn an_end_is_waited_for() {
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let identity = ProcessIdentity::of(child.id()).unwrap();
+        assert!(!identity.wait(Duration::from_millis(20)) && identity.is_alive());
+        drop(child.stdin.take());
+        assert!(identity.wait(Duration::from_secs(60)));
+        assert!(child.wait().unwrap().success());
     }
 }
