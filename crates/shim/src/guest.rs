@@ -80,7 +80,8 @@ impl<V: Vm> Guest<V> {
             }
         }
         let Some((_, offset_ns)) = best else { return Ok(()) };
-        let adjust = agent::Request::AdjustClock { offset_ns };
+        // The time that it was told was old when it came: it can only be behind, whatever a slow answer makes it look like.
+        let adjust = agent::Request::AdjustClock { offset_ns: offset_ns.max(0) };
         self.ask("set its clock", PREPARE_SECONDS_MAX, &adjust, |_| {}).await.map(drop)
     }
 
