@@ -48,12 +48,12 @@ impl<'a> Prober<'a> {
         let interval = Duration::from_millis(service.ready_interval_ms).max(PROBE_PAUSE_MS_MIN);
         let (mut pause, mut why) = (PROBE_PAUSE_MS_MIN, format!("{}: no answer yet", subject(probe)));
         loop {
-            let asked = Instant::now();
-            match timeout(left(), self.probe(probe, startable)).await {
+            let granted = left();
+            match timeout(granted, self.probe(probe, startable)).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(answer)) => why = format!("{}: {answer}", subject(probe)),
                 // It hangs; one that was cut short has not said anything, and the one before is the reason then.
-                Err(_) if asked.elapsed() >= PROBE_HANGS_MS_MIN => {
+                Err(_) if granted >= PROBE_HANGS_MS_MIN => {
                     why = format!("{}: no answer", subject(probe));
                 }
                 Err(_) => {}
