@@ -50,8 +50,8 @@ fn a_command_at_its_time_limit_is_124() {
     // Promise: the time limit ends the command and everything it started, however stubborn, and says so.
     let machine = Machine::new();
     let stubborn = "trap '' TERM INT HUP; echo begun; sleep 1000 & sleep 1000";
-    let ended = machine.run_with(&["--timeout-seconds", "2"], ["sh", "-c", stubborn]).finish();
-    ended.exits(124).says("begun\n").explains(&["time limit of 2 s", "--timeout-seconds"]);
+    let ended = machine.run_with(&["--timeout-seconds", "5"], ["sh", "-c", stubborn]).finish();
+    ended.exits(124).says("begun\n").explains(&["time limit of 5 s", "--timeout-seconds"]);
     let told = machine.run_with(&["--timeout-seconds", "1", "--json"], ["sleep", "1000"]).finish();
     let told = told.exits(124).json();
     assert_eq!((&told["reason"], &told["exit_code"]), (&"timeout".into(), &124.into()));

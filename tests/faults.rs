@@ -43,7 +43,7 @@ fn a_vmm_that_is_killed_is_told() {
 fn a_vmm_that_stops_is_noticed() {
     // Promise: a QEMU that stands still is found out soon after the command's time limit, and ended.
     let machine = Machine::new();
-    let running = begun(&machine, &["--timeout-seconds", "2"]);
+    let running = begun(&machine, &["--timeout-seconds", "5"]);
     let vmm = running.vmm();
     vmm.signal(Signal::STOP);
     running.finish().exits(125).explains(&["did not end a command at its time limit"]);

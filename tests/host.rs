@@ -4,15 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Call, Machine};
+use crate::support::{Call, Machine, executable};
 
 /// A program that says it is a QEMU.
 fn fake_qemu(machine: &Machine, script: &str) -> PathBuf {
     let directory = machine.root().join("bin");
-    fs::create_dir_all(&directory).unwrap();
     let path = directory.join("qemu-system-x86_64");
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    executable(&path, &format!("#!/bin/sh\n{script}\n"));
     directory
 }
 

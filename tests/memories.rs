@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::support::{Machine, Workspace};
+use crate::support::{Machine, Workspace, executable};
 
 /// What bad luck does to an image's directory.
 type Damage = fn(&Path);
@@ -113,8 +113,7 @@ fn dropped(workspace: &Workspace<'_>) {
 fn other_qemu(machine: &Machine) -> PathBuf {
     let path = machine.root().join("qemu-system-x86_64");
     let script = "#!/bin/sh\n[ \"$1\" = --version ] && echo 'QEMU emulator version 97.2.0' && exit\nexec qemu-system-x86_64 \"$@\"\n";
-    fs::write(&path, script).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    executable(&path, script);
     path
 }
 

@@ -1,6 +1,6 @@
 //! Programs that take a terminal for what it is, in shells.
 
-use crate::support::{Machine, Shell};
+use crate::support::{Machine, Shell, wait_until};
 
 /// Ends the typing of a line-wise program.
 const END_OF_INPUT: &str = "\u{4}";
@@ -79,6 +79,12 @@ fn jobs_are_controlled() {
     let machine = Machine::new();
     let workspace = machine.workspace(&[]);
     let shell = workspace.open(&["--env", "PS1=ready> "], &["bash", "--norc"]);
+    // Its line is there before it is: bash has given it the terminal once it runs, and goes on.
+    let until_in_front = |command: &str| {
+        wait_until(&format!("{command} is in front"), || {
+            workspace.exec(["pgrep", "-r", "S", "-f", "-x", "--", command]).finish().status.success()
+        });
+    };
     let jobs = |shell: &Shell<'_>, pattern: &str| {
         shell.write("jobs");
         shell.wait_for(pattern);
@@ -86,6 +92,7 @@ fn jobs_are_controlled() {
     shell.wait_for("ready> $");
     shell.write("sleep 1001");
     shell.wait_for("sleep 1001\n$");
+    until_in_front("sleep 1001");
     shell.press(SUSPEND);
     shell.wait_for(r"Stopped +sleep 1001\nready> $");
     shell.write("bg");
@@ -93,14 +100,17 @@ fn jobs_are_controlled() {
     jobs(&shell, r"Running +sleep 1001 &\nready> $");
     shell.write("fg");
     shell.wait_for("\nsleep 1001\n$");
+    until_in_front("sleep 1001");
     shell.call("signal", ["--signal", "TSTP"]).finish().exits(0);
     shell.wait_for(r"Stopped +sleep 1001\nready> $");
     shell.write("fg");
     shell.wait_for("\nsleep 1001\n$");
+    until_in_front("sleep 1001");
     shell.call("signal", ["--signal", "INT"]).finish().exits(0);
     shell.wait_for("ready> $");
     shell.write("echo status=$?; jobs; cat");
     shell.wait_for("^status=130\n$");
+    until_in_front("cat");
     shell.press("\u{3}");
     shell.wait_for(r"\^C\nready> $");
     shell.write("sleep 1002 & exit 4");

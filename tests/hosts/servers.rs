@@ -1,11 +1,11 @@
 //! Servers, started as hosts start them.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use super::{FILES, cursor_starts, home, host, write};
-use crate::support::{Machine, PYRO};
+use crate::support::{Machine, PYRO, executable};
 
 /// A server that answers as one does, and ends when its input does.
 const SERVER: &str = r#"
@@ -24,8 +24,7 @@ done"#;
 /// A program called pyro that is another one.
 fn fake(machine: &Machine, name: &str, script: &str) -> PathBuf {
     let path = machine.root().join(name);
-    write(&path, &format!("#!/bin/sh\nVERSION={}\n{script}\n", env!("CARGO_PKG_VERSION")));
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    executable(&path, &format!("#!/bin/sh\nVERSION={}\n{script}\n", env!("CARGO_PKG_VERSION")));
     path
 }
 

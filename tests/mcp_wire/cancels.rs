@@ -109,7 +109,7 @@ fn time_that_is_up_is_an_answer() {
     // Promise: a command that takes longer than it may is killed, and its end is an answer like any other.
     let machine = Machine::new();
     let mut mcp = machine.mcp_client(&["--profile", "vm-run"]);
-    let answer = mcp.call("vm_run", json!({ "command": "echo begun; sleep 1000", "timeout_seconds": 1 }));
+    let answer = mcp.call("vm_run", json!({ "command": "echo begun; sleep 1000", "timeout_seconds": 5 }));
     let ran = value_of(&answer);
     assert_eq!((&ran["exit_code"], &ran["stdout"]), (&124.into(), &"begun\n".into()), "{ran}");
     mcp.finish();

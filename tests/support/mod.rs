@@ -4,6 +4,7 @@
 mod cache;
 mod client;
 mod collector;
+mod executable;
 mod guests;
 mod leftovers;
 mod machine;
@@ -24,6 +25,7 @@ pub(crate) mod whole_tree;
 mod workspace;
 
 pub(crate) use client::{Call, Running};
+pub(crate) use executable::executable;
 pub(crate) use guests::{accelerator, execution_mode, transport};
 pub(crate) use leftovers::remains_of;
 pub(crate) use machine::Machine;

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use super::slots::Slots;
-use super::{DEBIAN, Machine, PYRO, cache};
+use super::{DEBIAN, Machine, PYRO, cache, executable};
 
 /// What it has beside what `debian:12` has.
 const PACKAGES: &str = "postgresql-15,python3,python3-psycopg2,vim";
@@ -65,14 +65,13 @@ fn make(place: &Path) {
 fn asking_for_more() -> tempfile::TempDir {
     // Whoever the tool becomes on its way has to reach it.
     let mode = fs::Permissions::from_mode(0o755);
-    let place = tempfile::Builder::new().prefix("pyro-test-").permissions(mode.clone()).tempdir().unwrap();
+    let place = tempfile::Builder::new().prefix("pyro-test-").permissions(mode).tempdir().unwrap();
     let tool = place.path().join("mmdebstrap");
     let own = place.path().display();
     // Its own directory is not searched, or it would find itself.
     let script = format!(
         "#!/bin/sh\nPATH=$(echo \":$PATH:\" | sed 's|:{own}:|:|g')\nexport PATH\nexec mmdebstrap --include={PACKAGES} \"$@\"\n"
     );
-    fs::write(&tool, script).unwrap();
-    fs::set_permissions(&tool, mode).unwrap();
+    executable(&tool, &script);
     place
 }

@@ -212,7 +212,10 @@ impl Yard {
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let yard = Self { directory };
-        fs::copy(std::env::current_exe().unwrap(), yard.program()).unwrap();
+        // Written by another process: what this one writes, the other test's child may have open when it is to be executed.
+        let own = std::env::current_exe().unwrap();
+        let installed = Command::new("install").args(["-m", "755"]).args([own, yard.program()]).status();
+        assert!(installed.unwrap().success());
         for (name, mode) in [("readable", 0o666), ("own", 0o666), ("writable", 0o666), ("answered", 0o444)] {
             fs::write(yard.path(name), b"kept").unwrap();
             fs::set_permissions(yard.path(name), fs::Permissions::from_mode(mode)).unwrap();

@@ -70,13 +70,12 @@ async fn forks_of_one_template_are_machines_of_their_own() {
     assert_eq!(ask(&mut b, &mut guest_b, "still there").await, "echo still there");
     let pids = [a.pid(), b.pid()];
     drop((a, b));
-    for _ in 0..200 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        if pids.into_iter().all(is_gone) {
-            break;
+    let left = async {
+        while !pids.into_iter().all(is_gone) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    }
-    assert!(pids.into_iter().all(is_gone), "no process is left");
+    };
+    tokio::time::timeout(PATIENCE, left).await.expect("no process is left");
     assert_eq!(fingerprint(template.directory()), before);
     assert!(fs::read(yard.path("base")).unwrap().iter().all(|byte| *byte == 1));
 

@@ -188,10 +188,9 @@ fn shells_end_whole() {
             return; // there is nothing to find the rest by
         }
         until_gone(&deaf).await;
-        let slow = "(trap 'sleep 0.2; echo bye; exit' TERM; while :; do sleep 0.01; done) & trap 'exit 4' TERM; echo there; wait; wait";
+        let slow = "trap 'exit 4' TERM; (trap 'sleep 0.2; echo bye; exit' TERM; echo there; while :; do sleep 0.01; done) & wait; wait";
         let stream = host.open(&Request::Exec(shell(slow))).await;
         host.until(stream, "there").await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
         host.input(stream, Input::Stop { signal: 15, grace_ms: 20_000 }).await;
         let done = host.finish(stream, b"").await;
         assert_eq!((done.outcome(), done.text().as_str()), (Outcome::Code(4), "bye\n"));

@@ -101,7 +101,9 @@ async fn memory_is_kept_beside_the_disk() {
             client.open(5, &snapshot("warm", true)).await;
             client.open(6, &push()).await;
             client.tree(6, b"x").await;
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            while !log.lines().contains(&"hold".to_owned()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             // While the guest is silent: a command, and a client that leaves.
             let mut other = bench.another().await;
             other.open(1, &command("sleep", false)).await;

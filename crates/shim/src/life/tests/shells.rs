@@ -234,7 +234,7 @@ async fn shells_that_fail_are_recorded() {
 }
 
 /// An idle shell does not keep a workspace's VM; what happens in it does.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn idle_shells_keep_nothing() {
     let (bench, log) = (Bench::creating(false, Some(1)), Log::default());
     bench
