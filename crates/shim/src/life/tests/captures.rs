@@ -231,6 +231,16 @@ async fn the_time_is_told_when_it_is_heard() {
         let count = |word| log.lines().iter().filter(|line| *line == word).count();
         assert_eq!((count("read clock"), count("clock")), (times, times.min(1)), "{patience_ms}");
     }
+    // One that seems to be ahead was asked while the answer took long: no clock goes back.
+    let mut log = Log::default();
+    (log.patience, log.realtime_ns) = (Duration::from_secs(1), u64::MAX / 4);
+    let life = Bench::creating(false, None);
+    life.run(vmm(&log), async |mut client| {
+        client.started().await;
+        client.stop().await;
+    })
+    .await;
+    assert!(log.lines().contains(&"clock 0".to_owned()), "{:?}", log.lines());
 }
 
 /// A copy is a workspace of its own on the layer it was made from, with another identity.

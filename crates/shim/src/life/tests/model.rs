@@ -24,6 +24,8 @@ pub(super) struct Log {
     lines: Arc<Mutex<Vec<String>>>,
     /// How long guests take to prepare themselves, and half of it to set their clocks.
     pub(super) patience: Duration,
+    /// What their clocks say, in nanoseconds since 1970.
+    pub(super) realtime_ns: u64,
 }
 
 impl Log {
@@ -133,11 +135,11 @@ impl Model {
             Request::ReadClock => {
                 self.log.add("read clock");
                 tokio::time::sleep(self.log.patience / 2).await;
-                self.reply(stream, &Reply::Clock { realtime_ns: 7 }).await;
+                self.reply(stream, &Reply::Clock { realtime_ns: self.log.realtime_ns }).await;
             }
             Request::AdjustClock { offset_ns } => {
-                assert!(offset_ns > 1_700_000_000_000_000_000, "{offset_ns}");
-                self.log.add("clock");
+                let is_far_behind = offset_ns > 1_700_000_000_000_000_000;
+                self.log.add(if is_far_behind { "clock".to_owned() } else { format!("clock {offset_ns}") });
                 self.reply(stream, &Reply::ClockSet).await;
             }
             Request::Sync => {
