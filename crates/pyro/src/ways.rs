@@ -198,7 +198,7 @@ pub(crate) fn explain(failure: Failure, transport: Transport) -> Failure {
     }
     match VsockHost::look() {
         VsockHost::Ready | VsockHost::Permitted => failure,
-        unusable => vsock_missing(&unusable),
+        unusable => vsock_missing(&unusable, "set PYRO_TRANSPORT=serial"),
     }
 }
 
@@ -324,7 +324,7 @@ fn candidates(
     let transports: &[Transport] = match transport {
         TransportChoice::Serial => &[Transport::Serial],
         TransportChoice::Vsock if vsock.may_be_tried() => &[Transport::Vsock],
-        TransportChoice::Vsock => return Err(vsock_missing(vsock)),
+        TransportChoice::Vsock => return Err(vsock_missing(vsock, "leave PYRO_TRANSPORT unset")),
         TransportChoice::Auto if vsock.may_be_tried() => &[Transport::Vsock, Transport::Serial],
         TransportChoice::Auto => &[Transport::Serial],
     };
@@ -398,10 +398,10 @@ fn kvm_missing(device: KvmDevice) -> Failure {
 /// What to do about a device that is there for others.
 pub(crate) const KVM_FORBIDDEN: &str = "add the user to its group (`sudo usermod -aG kvm $USER`, then log in again), or where that is root: `sudo chgrp kvm /dev/kvm && sudo chmod 660 /dev/kvm`";
 
-fn vsock_missing(vsock: &VsockHost) -> Failure {
+fn vsock_missing(vsock: &VsockHost, or: &str) -> Failure {
     Failure::new(Code::TransportUnusable, "guests cannot be reached over vsock")
         .because(vsock.reason())
-        .fix(format!("{}, or leave PYRO_TRANSPORT unset", vsock.remedy()))
+        .fix(format!("{}, or {or}", vsock.remedy()))
 }
 
 #[cfg(test)]
@@ -500,7 +500,7 @@ mod tests {
             (VsockHost::Forbidden, "not readable and writable for this user", "usermod -aG kvm"),
             (VsockHost::Refused("not permitted".to_owned()), "not permitted", "PYRO_TRANSPORT=serial"),
         ] {
-            let told = told(vsock_missing(&vsock));
+            let told = told(vsock_missing(&vsock, "else"));
             assert!(told.contains(reason) && told.contains(remedy), "{told}");
         }
     }
