@@ -330,8 +330,10 @@ impl<V: Vm> Driver<V> {
         }
         match self.calls.lateness(now) {
             Lateness::None => None,
-            // One that is being copied is not spoken to, and has bounds of its own.
-            Lateness::Doubtful if self.capture.is_some() || self.calls.has_internal(Internal::Pulse) => None,
+            // One that is silent for a copy is not spoken to, and has bounds of its own.
+            Lateness::Doubtful if self.held_back.is_some() || self.calls.has_internal(Internal::Pulse) => {
+                None
+            }
             Lateness::Doubtful => {
                 let request = agent::Request::ReadClock;
                 match self.ask_internally(Internal::Pulse, &request, PULSE_SECONDS_MAX) {

@@ -80,7 +80,8 @@ impl<V: Vm> Guest<V> {
             }
         }
         let Some((_, offset_ns)) = best else { return Ok(()) };
-        // The time that it was told was old when it came: it can only be behind, whatever a slow answer makes it look like.
+        // The time that it was told was old when it came: it is behind, whatever a slow answer makes it look like. (Where
+        // the host's clock was set back since, which is rarer, it stays ahead.)
         let adjust = agent::Request::AdjustClock { offset_ns: offset_ns.max(0) };
         self.ask("set its clock", PREPARE_SECONDS_MAX, &adjust, |_| {}).await.map(drop)
     }

@@ -46,6 +46,12 @@ impl<V: Vm> Driver<V> {
                 .answer(id, stream, &refused("too many calls are open in this VM at once"))
                 .map(|()| None);
         }
+        // Both only precede what a client has come for.
+        if !matches!(request, Request::Status | Request::AwaitServices)
+            && let Some(client) = self.clients.get_mut(&id)
+        {
+            client.expected_until = None;
+        }
         match request {
             Request::Stop { discard } => {
                 self.discards = discard;

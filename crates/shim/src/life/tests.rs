@@ -16,6 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::*;
+use crate::limits::{EXEC_GRACE_SECONDS, PULSE_SECONDS_MAX};
 
 mod captures;
 mod model;
@@ -340,17 +341,21 @@ async fn a_damaged_template_asks_to_be_made_again() {
 #[tokio::test(start_paused = true)]
 async fn time_limits_hold_against_a_silent_guest() {
     let silent = || guest(async |_agent: Agent, _| std::future::pending().await);
-    for (ttl, timeout, code) in
-        [(Some(60), None, FailureCode::Expired), (None, Some(1_000), FailureCode::GuestSilent)]
-    {
-        let failure = Bench::new(ttl)
+    let limit = Duration::from_secs(1);
+    for (ttl, timeout, code, due) in [
+        (Some(60), None, FailureCode::Expired, Duration::from_secs(60)),
+        (None, Some(1_000), FailureCode::GuestSilent, limit + EXEC_GRACE_SECONDS + PULSE_SECONDS_MAX),
+    ] {
+        let (failure, took) = Bench::new(ttl)
             .run(silent(), async |mut client| {
                 client.started().await;
+                let begun = Instant::now();
                 client.open(5, &exec(timeout)).await;
-                client.failure(5).await
+                (client.failure(5).await, begun.elapsed())
             })
             .await;
         assert_eq!(failure.code, code);
+        assert!(took >= due.saturating_sub(limit) && took < due + 3 * limit, "{took:?}");
     }
 }
 
