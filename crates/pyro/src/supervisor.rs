@@ -6,7 +6,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::process::Stdio;
 
-use pyro_proto::shim::{self, FailureCode};
+use pyro_proto::shim::{self, FailureCode, Transport};
 use pyro_store::ProcessIdentity;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -55,7 +55,11 @@ impl Supervisor {
         ours.set_nonblocking(true).map_err(cannot_start)?;
         let connection = Connection::greet(UnixStream::from_std(ours).map_err(cannot_start)?).await?;
         let mut supervisor = Supervisor { connection, tie };
-        let transport = start.machine.transport;
+        // A kept memory has no other way to be reached than its own.
+        let transport = match &start.purpose {
+            shim::Purpose::Workspace(workspace) if workspace.memory => Transport::Serial,
+            _ => start.machine.transport,
+        };
         match supervisor.connection.request(&shim::Request::Start(Box::new(start)), on_event).await? {
             shim::Reply::Started(started) => Ok((supervisor, started)),
             shim::Reply::Failed(failure) => {

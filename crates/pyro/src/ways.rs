@@ -130,6 +130,14 @@ impl VsockHost {
         }
     }
 
+    /// What there is to it where sockets are refused: their module may not be loaded, or rules forbid them.
+    fn confirmed(self) -> VsockHost {
+        match self {
+            VsockHost::Permitted if try_socket().is_err() => VsockHost::look(),
+            told => told,
+        }
+    }
+
     fn may_be_tried(&self) -> bool {
         matches!(self, VsockHost::Ready | VsockHost::Permitted)
     }
@@ -198,7 +206,8 @@ pub(crate) fn explain(failure: Failure, transport: Transport) -> Failure {
     }
     match VsockHost::look() {
         VsockHost::Ready | VsockHost::Permitted => failure,
-        unusable => vsock_missing(&unusable, "set PYRO_TRANSPORT=serial"),
+        refused @ VsockHost::Refused(_) => vsock_missing(&refused, None),
+        unusable => vsock_missing(&unusable, Some("set PYRO_TRANSPORT=serial")),
     }
 }
 
@@ -215,10 +224,11 @@ impl Pyro {
         loop {
             match self.next_way(qemu, &vsock)? {
                 // A guest was reached so once; without sockets none will be now.
-                Next::Known(Way { transport: Transport::Vsock, .. })
-                    if vsock == VsockHost::Permitted && try_socket().is_err() =>
-                {
-                    vsock = VsockHost::look();
+                Next::Known(way @ Way { transport: Transport::Vsock, .. }) => {
+                    match vsock.clone().confirmed() {
+                        same if same == vsock => return Ok(way),
+                        other => vsock = other,
+                    }
                 }
                 Next::Known(way) => return Ok(way),
                 // Without the host's end no guest needs to be tried; nor is that remembered, for it may change.
@@ -269,7 +279,7 @@ impl Pyro {
                 Err("emulated guests get vsock with PYRO_TRANSPORT=vsock alone".to_owned())
             }
             (Transport::Serial, _) => Ok(()),
-            (Transport::Vsock, _) => match VsockHost::glance() {
+            (Transport::Vsock, _) => match VsockHost::glance().confirmed() {
                 vsock if vsock.may_be_tried() => Ok(()),
                 unusable => Err(unusable.reason()),
             },
@@ -324,7 +334,7 @@ fn candidates(
     let transports: &[Transport] = match transport {
         TransportChoice::Serial => &[Transport::Serial],
         TransportChoice::Vsock if vsock.may_be_tried() => &[Transport::Vsock],
-        TransportChoice::Vsock => return Err(vsock_missing(vsock, "leave PYRO_TRANSPORT unset")),
+        TransportChoice::Vsock => return Err(vsock_missing(vsock, Some("leave PYRO_TRANSPORT unset"))),
         TransportChoice::Auto if vsock.may_be_tried() => &[Transport::Vsock, Transport::Serial],
         TransportChoice::Auto => &[Transport::Serial],
     };
@@ -398,10 +408,11 @@ fn kvm_missing(device: KvmDevice) -> Failure {
 /// What to do about a device that is there for others.
 pub(crate) const KVM_FORBIDDEN: &str = "add the user to its group (`sudo usermod -aG kvm $USER`, then log in again), or where that is root: `sudo chgrp kvm /dev/kvm && sudo chmod 660 /dev/kvm`";
 
-fn vsock_missing(vsock: &VsockHost, or: &str) -> Failure {
+fn vsock_missing(vsock: &VsockHost, or: Option<&str>) -> Failure {
+    let or = or.map(|or| format!(", or {or}")).unwrap_or_default();
     Failure::new(Code::TransportUnusable, "guests cannot be reached over vsock")
         .because(vsock.reason())
-        .fix(format!("{}, or {or}", vsock.remedy()))
+        .fix(format!("{}{or}", vsock.remedy()))
 }
 
 #[cfg(test)]
@@ -500,7 +511,7 @@ mod tests {
             (VsockHost::Forbidden, "not readable and writable for this user", "usermod -aG kvm"),
             (VsockHost::Refused("not permitted".to_owned()), "not permitted", "PYRO_TRANSPORT=serial"),
         ] {
-            let told = told(vsock_missing(&vsock, "else"));
+            let told = told(vsock_missing(&vsock, Some("else")));
             assert!(told.contains(reason) && told.contains(remedy), "{told}");
         }
     }

@@ -63,9 +63,10 @@ impl Rendezvous {
         self.cid
     }
 
-    /// Waits until the guest has come to both ports.
+    /// Waits until the guest has come to both ports; both are listened at until then, which tells this listener from others.
     pub(crate) async fn meet(self) -> io::Result<GuestChannels> {
-        let (control, bulk) = tokio::try_join!(first(self.control, self.cid), first(self.bulk, self.cid))?;
+        let (at_control, at_bulk) = (Acceptor::new(self.control)?, Acceptor::new(self.bulk)?);
+        let (control, bulk) = tokio::try_join!(first(&at_control, self.cid), first(&at_bulk, self.cid))?;
         Ok(GuestChannels { control, bulk })
     }
 }
@@ -79,8 +80,7 @@ fn claim_and_listen(device: &File) -> io::Result<Rendezvous> {
 }
 
 /// The first connection from this guest; others are turned away.
-async fn first(listener: OwnedFd, cid: Cid) -> io::Result<UnixStream> {
-    let acceptor = Acceptor::new(listener)?;
+async fn first(acceptor: &Acceptor, cid: Cid) -> io::Result<UnixStream> {
     loop {
         match acceptor.next().await? {
             (stream, Some(peer)) if peer.cid == cid.get() => return to_stream(stream),
