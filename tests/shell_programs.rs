@@ -79,10 +79,11 @@ fn jobs_are_controlled() {
     let machine = Machine::new();
     let workspace = machine.workspace(&[]);
     let shell = workspace.open(&["--env", "PS1=ready> "], &["bash", "--norc"]);
-    // Its line is there before it is: bash has given it the terminal once it runs, and goes on.
+    // Its line is there before it has the terminal.
     let until_in_front = |command: &str| {
+        let script = format!("ps -eo stat=,args= | grep -Eqx '[RS]\\+ +{command}'");
         wait_until(&format!("{command} is in front"), || {
-            workspace.exec(["pgrep", "-r", "S", "-f", "-x", "--", command]).finish().status.success()
+            workspace.exec(["sh", "-c", &script]).finish().status.success()
         });
     };
     let jobs = |shell: &Shell<'_>, pattern: &str| {

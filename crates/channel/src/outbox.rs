@@ -85,8 +85,34 @@ impl OutboxQueue {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
     use super::*;
     use pyro_proto::{Channel, StreamId};
+
+    /// A sink that takes no large pieces.
+    struct Pieces<'a>(&'a mut Vec<u8>);
+
+    impl AsyncWrite for Pieces<'_> {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            piece: &[u8],
+        ) -> Poll<std::io::Result<usize>> {
+            assert!(piece.len() <= WRITE_BYTES, "{}", piece.len());
+            self.0.extend_from_slice(piece);
+            Poll::Ready(Ok(piece.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
 
     /// A peer that does not read costs a bounded amount of memory.
     #[tokio::test]
@@ -101,7 +127,7 @@ mod tests {
         assert_eq!(outbox.send(frame), Err(OutboxError::Closed));
     }
 
-    /// Everything queued is written, in order, before the writer ends.
+    /// Everything queued is written, in order and in pieces of a packet, before the writer ends.
     #[tokio::test]
     async fn the_queue_is_written_in_order() {
         let (outbox, queue) = outbox(1 << 20);
@@ -110,7 +136,7 @@ mod tests {
         }
         drop(outbox);
         let mut wire = Vec::new();
-        queue.write_to(&mut wire).await.unwrap();
+        queue.write_to(Pieces(&mut wire)).await.unwrap();
         let mut reader = crate::FrameReader::new(&wire[..]);
         for byte in 0..200u8 {
             let frame = reader.next().await.unwrap().unwrap();

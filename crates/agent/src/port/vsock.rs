@@ -263,6 +263,8 @@ mod tests {
             assert_eq!(&heard, b"hello", "round {round}");
             host.read_exact(&mut heard).unwrap();
             assert_eq!(&heard, b"again", "round {round}");
+            let packet = writer.write(&[7; 3 * VSOCK_WRITE_BYTES_MAX]).await.unwrap();
+            assert!(packet <= VSOCK_WRITE_BYTES_MAX, "{packet}");
             writer.write_all(b"unread").await.unwrap();
             old = Some(host);
         }
