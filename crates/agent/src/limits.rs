@@ -36,10 +36,6 @@ pub(crate) const CGROUP_DEPTH_MAX: u32 = 8;
 /// (`drivers/char/virtio_console.c`).
 pub(crate) const LANE_WRITE_BYTES_MAX: usize = 32 * 1024;
 
-/// Bytes of one write to a vsock connection. It becomes one packet, for which many kernels need memory in one piece, on the
-/// host's side too: this and what belongs to it are no more than the 32 KiB that they give reliably.
-pub(crate) const VSOCK_WRITE_BYTES_MAX: usize = 28 * 1024;
-
 /// Frames waiting for a lane; a call with more to send waits its turn.
 pub(crate) const LANE_QUEUE_FRAMES_MAX: usize = 16;
 

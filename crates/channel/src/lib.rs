@@ -7,5 +7,5 @@
 mod outbox;
 mod reader;
 
-pub use outbox::{Outbox, OutboxError, OutboxQueue, outbox};
+pub use outbox::{Outbox, OutboxError, OutboxQueue, WRITE_BYTES_MAX, outbox};
 pub use reader::{FrameReader, ReadError};

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 /// Bytes of one write, into which frames are gathered. Over vsock it becomes one packet, for which many kernels need memory in
 /// one piece; with what belongs to it, it is no more than the 32 KiB that they give reliably.
-const WRITE_BYTES: usize = 28 * 1024;
+pub const WRITE_BYTES_MAX: usize = 28 * 1024;
 
 /// Why a frame was not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,15 +65,15 @@ impl Outbox {
 impl OutboxQueue {
     /// Writes until every [`Outbox`] is dropped and all is written, or the peer is gone.
     pub async fn write_to(mut self, mut sink: impl AsyncWrite + Unpin) -> std::io::Result<()> {
-        let mut wire = Vec::with_capacity(2 * WRITE_BYTES);
+        let mut wire = Vec::with_capacity(2 * WRITE_BYTES_MAX);
         while let Some(first) = self.frames.recv().await {
             first.write_to(&mut wire);
-            while wire.len() < WRITE_BYTES
+            while wire.len() < WRITE_BYTES_MAX
                 && let Ok(frame) = self.frames.try_recv()
             {
                 frame.write_to(&mut wire);
             }
-            for piece in wire.chunks(WRITE_BYTES) {
+            for piece in wire.chunks(WRITE_BYTES_MAX) {
                 sink.write_all(piece).await?;
             }
             self.queued_bytes.fetch_sub(wire.len(), Ordering::Relaxed);
@@ -100,7 +100,7 @@ mod tests {
             _: &mut Context<'_>,
             piece: &[u8],
         ) -> Poll<std::io::Result<usize>> {
-            assert!(piece.len() <= WRITE_BYTES, "{}", piece.len());
+            assert!(piece.len() <= WRITE_BYTES_MAX, "{}", piece.len());
             self.0.extend_from_slice(piece);
             Poll::Ready(Ok(piece.len()))
         }

@@ -11,7 +11,7 @@ use tokio::net::unix::OwnedReadHalf;
 
 use crate::failure::chain;
 use crate::limits::{SHIM_ANSWER_SECONDS_MAX, SHIM_GONE_SECONDS_MAX};
-use crate::socket::peer;
+use crate::socket::peer_pid;
 use crate::{Code, Failure};
 
 /// Bytes waiting for a shim; a client's own windows keep it far below.
@@ -23,8 +23,8 @@ pub(crate) struct Connection {
     frames: FrameReader<OwnedReadHalf>,
     outbox: Outbox,
     streams: u32,
-    /// The process that listened there.
-    shim: Option<ProcessIdentity>,
+    /// The number of the process that listened there.
+    shim_pid: Option<u32>,
 }
 
 /// A call that is open: its data in both directions, its news, its end. Dropping it leaves the call to the
@@ -57,13 +57,13 @@ impl Connection {
     /// Greets the shim at the other end of `socket`.
     pub(crate) async fn greet(socket: UnixStream) -> Result<Connection, Failure> {
         // Of a pair of sockets, this process made both.
-        let shim = peer(&socket).filter(|shim| shim.pid != std::process::id());
+        let shim_pid = peer_pid(&socket).filter(|pid| *pid != std::process::id());
         let (source, sink) = socket.into_split();
         let (outbox, queue) = outbox(QUEUE_BYTES_MAX);
         tokio::spawn(async move {
             let _ = queue.write_to(sink).await;
         });
-        let mut connection = Connection { frames: FrameReader::new(source), outbox, streams: 0, shim };
+        let mut connection = Connection { frames: FrameReader::new(source), outbox, streams: 0, shim_pid };
         match tokio::time::timeout(SHIM_ANSWER_SECONDS_MAX, connection.hello()).await {
             Ok(result) => result?,
             Err(_) => return Err(lost("it did not answer in time")),
@@ -112,8 +112,9 @@ impl Connection {
 
     /// Waits until a shim that ends has closed its end, which it does when nothing of its VM is left, and is gone.
     pub(crate) async fn closed(&mut self) {
+        let shim = self.shim_pid.and_then(ProcessIdentity::of);
         while let Ok(Some(_)) = self.frames.next().await {}
-        if let Some(shim) = self.shim {
+        if let Some(shim) = shim {
             let _ = tokio::task::spawn_blocking(move || shim.wait(SHIM_GONE_SECONDS_MAX)).await;
         }
     }

@@ -39,8 +39,13 @@ pub(crate) fn connect_blocking(path: &Path) -> io::Result<std::os::unix::net::Un
 
 /// The process that listens at the other end of a socket.
 pub(crate) fn peer(socket: &impl AsFd) -> Option<ProcessIdentity> {
+    peer_pid(socket).and_then(ProcessIdentity::of)
+}
+
+/// Its number, which another process may have later.
+pub(crate) fn peer_pid(socket: &impl AsFd) -> Option<u32> {
     let peer = rustix::net::sockopt::socket_peercred(socket).ok()?;
-    ProcessIdentity::of(u32::try_from(peer.pid.as_raw_nonzero().get()).ok()?)
+    u32::try_from(peer.pid.as_raw_nonzero().get()).ok()
 }
 
 #[cfg(test)]

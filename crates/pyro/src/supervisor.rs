@@ -16,7 +16,7 @@ use crate::limits::{
     POOL_ANSWER_SECONDS_MAX, POOL_TAKE_SECONDS_MAX, SHIM_END_SECONDS_MAX, SHIM_KILLED_SECONDS_MAX,
 };
 use crate::socket::peer;
-use crate::ways::explain;
+use crate::ways::{VsockHost, explain_vsock};
 use crate::{Code, Failure};
 
 pub(crate) mod parting;
@@ -56,15 +56,14 @@ impl Supervisor {
         let connection = Connection::greet(UnixStream::from_std(ours).map_err(cannot_start)?).await?;
         let mut supervisor = Supervisor { connection, tie };
         // A kept memory has no other way to be reached than its own.
-        let transport = match &start.purpose {
-            shim::Purpose::Workspace(workspace) if workspace.memory => Transport::Serial,
-            _ => start.machine.transport,
-        };
+        let is_of_memory = matches!(&start.purpose, shim::Purpose::Workspace(workspace) if workspace.memory);
+        let may_lack_vsock = start.machine.transport == Transport::Vsock && !is_of_memory;
         match supervisor.connection.request(&shim::Request::Start(Box::new(start)), on_event).await? {
             shim::Reply::Started(started) => Ok((supervisor, started)),
             shim::Reply::Failed(failure) => {
                 supervisor.ended().await;
-                Err(explain(failure.into(), transport))
+                let failure = failure.into();
+                Err(if may_lack_vsock { explain_vsock(failure, &VsockHost::look()) } else { failure })
             }
             other => Err(unexpected(&other)),
         }

@@ -199,15 +199,14 @@ fn strangers_among(listeners: &[Address]) -> BTreeSet<u32> {
     listeners.iter().filter(|at| !is_supervisors(at)).map(|at| at.port).collect()
 }
 
-/// A guest that was to come over vsock did not come to be: if vsock cannot be had now, that is why.
-pub(crate) fn explain(failure: Failure, transport: Transport) -> Failure {
-    if failure.code != Code::VmmFailed || transport != Transport::Vsock {
-        return failure;
-    }
-    match VsockHost::look() {
-        VsockHost::Ready | VsockHost::Permitted => failure,
-        refused @ VsockHost::Refused(_) => vsock_missing(&refused, None),
-        unusable => vsock_missing(&unusable, Some("set PYRO_TRANSPORT=serial")),
+/// A guest that was to come over vsock did not come to be: if the host's end cannot be had, that is why.
+pub(crate) fn explain_vsock(failure: Failure, vsock: &VsockHost) -> Failure {
+    match vsock {
+        _ if failure.code != Code::VmmFailed => failure,
+        usable if usable.may_be_tried() => failure,
+        // Its remedy names the other transport.
+        VsockHost::Refused(_) => vsock_missing(vsock, None),
+        _ => vsock_missing(vsock, Some("set PYRO_TRANSPORT=serial")),
     }
 }
 
@@ -458,6 +457,23 @@ mod tests {
             ((Auto, Serial), PERMITTED, Ready, "kvm+serial tcg+serial"),
         ] {
             assert_eq!(listed(choice, kvm, vsock.clone()), expected, "{choice:?} {kvm:?} {vsock:?}");
+        }
+    }
+
+    /// A start that failed is told as a lack of vsock where that is one; every remedy names the other transport once.
+    #[test]
+    fn a_lack_of_vsock_explains_a_start() {
+        use VsockHost::{Forbidden, Missing, Permitted, Ready, Refused, Unloaded};
+        let failed = |code| Failure::new(code, "QEMU did not start");
+        for vsock in [Missing, Unloaded, Forbidden, Refused("no".to_owned())] {
+            let told = explain_vsock(failed(Code::VmmFailed), &vsock);
+            assert_eq!(told.code, Code::TransportUnusable, "{vsock:?}");
+            let remedy = told.remediation.unwrap();
+            assert_eq!(remedy.matches("PYRO_TRANSPORT=serial").count(), 1, "{remedy}");
+            assert_eq!(explain_vsock(failed(Code::GuestPanicked), &vsock).code, Code::GuestPanicked);
+        }
+        for vsock in [Ready, Permitted] {
+            assert_eq!(explain_vsock(failed(Code::VmmFailed), &vsock).code, Code::VmmFailed);
         }
     }
 

@@ -13,12 +13,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
+use pyro_channel::WRITE_BYTES_MAX;
 use pyro_proto::Lane;
 use pyro_vsock::{Address, Cid, HOST_CID, OwnCid, connect};
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-use crate::limits::{HOST_RECHECK_MS_MAX, HOST_RECHECK_MS_MIN, VSOCK_WRITE_BYTES_MAX};
+use crate::limits::{HOST_RECHECK_MS_MAX, HOST_RECHECK_MS_MIN};
 use crate::watched::{Watched, watch};
 
 /// A way to a host: it is looked for until it is there.
@@ -138,7 +139,7 @@ impl AsyncWrite for VsockStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         while let Some(socket) = self.0.connected() {
             let mut ready = ready!(socket.poll_write_ready(cx))?;
-            let piece = buf.chunks(VSOCK_WRITE_BYTES_MAX).next().unwrap_or_default();
+            let piece = buf.chunks(WRITE_BYTES_MAX).next().unwrap_or_default();
             match ready.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), piece)?)) {
                 // The reader hears of it too.
                 Ok(Err(error)) if is_reset(&error) => break,
@@ -263,8 +264,8 @@ mod tests {
             assert_eq!(&heard, b"hello", "round {round}");
             host.read_exact(&mut heard).unwrap();
             assert_eq!(&heard, b"again", "round {round}");
-            let packet = writer.write(&[7; 3 * VSOCK_WRITE_BYTES_MAX]).await.unwrap();
-            assert!(packet <= VSOCK_WRITE_BYTES_MAX, "{packet}");
+            let packet = writer.write(&[7; 3 * WRITE_BYTES_MAX]).await.unwrap();
+            assert!(packet <= WRITE_BYTES_MAX, "{packet}");
             writer.write_all(b"unread").await.unwrap();
             old = Some(host);
         }
