@@ -22,8 +22,6 @@ pub(crate) struct Call {
     pub(crate) work: Work,
     /// When the guest must have answered.
     pub(crate) deadline: Option<Instant>,
-    /// Whether it has let that pass once, and was asked whether it is there.
-    pub(crate) is_late: bool,
     /// Whether the client may still send standard input.
     pub(crate) takes_input: bool,
     stdin: ReceiveWindow,
@@ -67,8 +65,6 @@ pub(crate) enum Internal {
     Capture(Step),
     /// The time of day.
     Clock,
-    /// Whether it is there.
-    Pulse,
 }
 
 /// What the guest does for a capture.
@@ -180,7 +176,6 @@ impl Call {
             owner,
             work,
             deadline,
-            is_late: false,
             takes_input,
             stdin: ReceiveWindow::default(),
             stdout: Outward::default(),

@@ -7,19 +7,7 @@ use std::time::Duration;
 use pyro_proto::StreamId;
 use tokio::time::Instant;
 
-use crate::call::{Call, ClientId, Internal, Owner, Work};
-use crate::limits::{EXEC_ENDING_SECONDS_MAX, EXEC_STALLED_RECHECK};
-
-/// How late the guest is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Lateness {
-    /// It is not.
-    None,
-    /// A command should have ended: the guest may have too much to do, or be gone.
-    Doubtful,
-    /// It answers no more.
-    Certain,
-}
+use crate::call::{Call, ClientId, Owner};
 
 /// All calls open now, by the agent's stream.
 #[derive(Debug, Default)]
@@ -114,27 +102,17 @@ impl Calls {
         }
     }
 
-    /// Whether the guest has let deadlines pass. A call that its client holds up gets [`EXEC_STALLED_RECHECK`] more, a
-    /// command, once, [`EXEC_ENDING_SECONDS_MAX`].
-    pub(crate) fn lateness(&mut self, now: Instant) -> Lateness {
-        let mut lateness = Lateness::None;
+    /// Whether the guest has let a deadline pass; a call that its client holds up gets `recheck` more.
+    pub(crate) fn is_overdue(&mut self, now: Instant, recheck: Duration) -> bool {
+        let mut overdue = false;
         for call in self.by_agent.values_mut().filter(|call| call.deadline.is_some_and(|due| due <= now)) {
             if call.is_held_up_by_client() {
-                call.deadline = now.checked_add(EXEC_STALLED_RECHECK);
-            } else if matches!(call.work, Work::Exec { .. }) && !call.is_late {
-                call.is_late = true;
-                call.deadline = now.checked_add(EXEC_ENDING_SECONDS_MAX);
-                lateness = lateness.max(Lateness::Doubtful);
+                call.deadline = Some(now + recheck);
             } else {
-                lateness = Lateness::Certain;
+                overdue = true;
             }
         }
-        lateness
-    }
-
-    /// Whether the shim has such a call open.
-    pub(crate) fn has_internal(&self, internal: Internal) -> bool {
-        self.by_agent.values().any(|call| call.work == Work::Internal(internal))
+        overdue
     }
 }
 
@@ -183,31 +161,14 @@ mod tests {
     #[tokio::test]
     async fn a_slow_client_is_not_the_guests_fault() {
         let now = Instant::now();
+        let recheck = Duration::from_secs(1);
         let mut calls = Calls::default();
         calls.open(StreamId(1), exec(7, Some(now)));
         calls.of_agent(StreamId(1)).unwrap().window(Channel::Stdout).receive(WINDOW_BYTES as usize).unwrap();
-        assert_eq!(calls.lateness(now), Lateness::None);
-        let later = now + EXEC_STALLED_RECHECK;
-        assert_eq!(calls.next_deadline(), Some(later));
+        assert!(!calls.is_overdue(now, recheck));
+        assert_eq!(calls.next_deadline(), Some(now + recheck));
         calls.orphan(7);
-        assert_eq!(calls.lateness(later), Lateness::Doubtful);
-    }
-
-    /// A command that should have ended is doubted once, and has its time then; a call of the shim's own has not.
-    #[tokio::test]
-    async fn lateness_is_doubted_once() {
-        let now = Instant::now();
-        let mut calls = Calls::default();
-        calls.open(StreamId(1), exec(7, Some(now)));
-        assert_eq!(calls.lateness(now), Lateness::Doubtful);
-        assert!(!calls.has_internal(Internal::Pulse));
-        calls.open(StreamId(2), Call::internal(Internal::Pulse, Some(now + Duration::from_secs(5))));
-        assert!(calls.has_internal(Internal::Pulse) && !calls.has_internal(Internal::Clock));
-        assert_eq!(calls.lateness(now + Duration::from_secs(4)), Lateness::None);
-        assert_eq!(calls.lateness(now + Duration::from_secs(5)), Lateness::Certain);
-        calls.close(StreamId(2));
-        assert_eq!(calls.next_deadline(), Some(now + EXEC_ENDING_SECONDS_MAX));
-        assert_eq!(calls.lateness(now + EXEC_ENDING_SECONDS_MAX), Lateness::Certain);
+        assert!(calls.is_overdue(now + recheck, recheck));
     }
 
     /// A guest is not blamed for the time in which it was not let run.
@@ -217,8 +178,8 @@ mod tests {
         let mut calls = Calls::default();
         calls.open(StreamId(1), exec(7, Some(now)));
         calls.postpone(Duration::from_secs(60));
-        assert_eq!(calls.lateness(now + Duration::from_secs(59)), Lateness::None);
-        assert_eq!(calls.lateness(now + Duration::from_secs(60)), Lateness::Doubtful);
+        assert!(!calls.is_overdue(now + Duration::from_secs(59), Duration::ZERO));
+        assert!(calls.is_overdue(now + Duration::from_secs(60), Duration::ZERO));
     }
 
     /// A push whose client sends nothing waits for it; once all is sent, it is the guest's turn.
@@ -230,8 +191,8 @@ mod tests {
         call.flow(now);
         calls.open(StreamId(1), call);
         let late = now + TRANSFER_IDLE_SECONDS_MAX;
-        assert_eq!(calls.lateness(late), Lateness::None);
+        assert!(!calls.is_overdue(late, Duration::ZERO));
         calls.of_agent(StreamId(1)).unwrap().takes_input = false;
-        assert_eq!(calls.lateness(late + EXEC_STALLED_RECHECK), Lateness::Certain);
+        assert!(calls.is_overdue(late, Duration::ZERO));
     }
 }

@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::call::{ClientId, Internal, Owner, Work};
-use crate::calls::{Calls, Lateness};
+use crate::calls::Calls;
 use crate::client::{Client, ClientEvent, reply};
 use crate::clock::HostClock;
 use crate::continued::Continued;
@@ -43,7 +43,7 @@ use crate::identity::realtime_ns;
 use crate::layers::Layers;
 use crate::lifetime::Lifetime;
 use crate::limits::{
-    CLOCK_CHECK_SECONDS, HELD_BACK_BYTES_MAX, HOLD_SECONDS_MAX, LAST_WORDS_SECONDS_MAX, PULSE_SECONDS_MAX,
+    CLOCK_CHECK_SECONDS, EXEC_STALLED_RECHECK, HELD_BACK_BYTES_MAX, HOLD_SECONDS_MAX, LAST_WORDS_SECONDS_MAX,
     VMM_GONE_SECONDS_MAX,
 };
 use crate::link::AgentLink;
@@ -328,26 +328,14 @@ impl<V: Vm> Driver<V> {
         if self.end_of_life().is_some_and(|due| due <= now) {
             return Some(Over::Asked(expired()));
         }
-        match self.calls.lateness(now) {
-            Lateness::None => None,
-            // One that is silent for a copy is not spoken to, and has bounds of its own.
-            Lateness::Doubtful if self.held_back.is_some() || self.calls.has_internal(Internal::Pulse) => {
-                None
-            }
-            Lateness::Doubtful => {
-                let request = agent::Request::ReadClock;
-                match self.ask_internally(Internal::Pulse, &request, PULSE_SECONDS_MAX) {
-                    Err(Fault::Guest(failure)) => Some(Over::Failed(failure)),
-                    _ => None,
-                }
-            }
-            Lateness::Certain => Some(Over::Failed(Failure {
+        self.calls.is_overdue(now, EXEC_STALLED_RECHECK).then(|| {
+            Over::Failed(Failure {
                 code: FailureCode::GuestSilent,
                 message: "the guest did not end a command at its time limit, or a transfer that stood still"
                     .to_owned(),
                 console: self.vm.console_tail(),
-            })),
-        }
+            })
+        })
     }
 
     fn drop_client(&mut self, id: ClientId) {

@@ -20,14 +20,8 @@ pub const PREPARE_SECONDS_MAX: Duration = Duration::from_secs(60);
 /// Writing a root image.
 pub const WRITE_ROOT_SECONDS_MAX: Duration = Duration::from_secs(1_800);
 
-/// Beyond a command's own time limit, which the agent keeps, before the guest is asked whether it is there.
+/// Beyond a command's own time limit, which the agent keeps, before the guest counts as hung.
 pub const EXEC_GRACE_SECONDS: Duration = Duration::from_secs(5);
-
-/// A guest that is asked so answers within this, or counts as hung.
-pub const PULSE_SECONDS_MAX: Duration = Duration::from_secs(5);
-
-/// One that answers has so much more time to end the command: it may have thousands of processes to end, on half a processor.
-pub const EXEC_ENDING_SECONDS_MAX: Duration = Duration::from_secs(60);
 
 /// How soon the guest is asked again when its client, not it, holds up a command's output.
 pub const EXEC_STALLED_RECHECK: Duration = Duration::from_secs(1);
@@ -47,9 +41,8 @@ pub const CLIENT_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Frames of clients waiting for the driver; a client beyond that waits in its socket.
 pub const DRIVER_QUEUE_FRAMES: usize = 64;
 
-/// Calls of clients open at once; three are left at the agent for the shim's own: a step of a snapshot, the time, and
-/// whether it is there.
-pub const CALLS_OPEN_MAX: usize = pyro_proto::limits::CALLS_MAX - 3;
+/// Calls of clients open at once; two are left at the agent for the shim's own: a step of a snapshot, and the time.
+pub const CALLS_OPEN_MAX: usize = pyro_proto::limits::CALLS_MAX - 2;
 
 /// Clients at once.
 pub const CLIENTS_MAX: usize = 64;
